@@ -1,0 +1,1092 @@
+"""What a batch needs, and what became of it: pure decisions, no I/O, no clock.
+
+::
+
+    check ─► compact ─► version guard ─► map ─► fingerprint compare ─► Plan
+                                   Plan + outcomes ─► settle ─► Settlement
+
+Decides which records are written, in which words each is counted, what a dead letter
+holds, when a durable cursor may move, and how many refusals are too many. Leaves to the
+engine when to read, write and commit.
+
+Read :func:`plan`, which calls the steps in their order, then :func:`settle` and
+:func:`durable`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from typing import Any, Final
+
+from attrs import define, evolve, field, frozen
+
+from .errors import ContractError, RecordError
+from .protocols import (
+    FILTERED,
+    Applied,
+    Batch,
+    Changes,
+    Counts,
+    Entry,
+    EntryState,
+    Intent,
+    Known,
+    Letter,
+    LetterStatus,
+    Mapper,
+    Op,
+    OpenLetter,
+    Outcome,
+    Refused,
+    Rejected,
+    SinkCapabilities,
+    Stage,
+    Unknown,
+)
+from .values import (
+    UNSET,
+    Cursor,
+    Fingerprints,
+    Key,
+    Listing,
+    Token,
+    Version,
+    Watermark,
+    as_key,
+    pack,
+)
+
+__all__ = [
+    "STRICT",
+    "Plan",
+    "Resolution",
+    "Rows",
+    "Rules",
+    "Sends",
+    "Settlement",
+    "Stamp",
+    "Tolerance",
+    "check",
+    "compact",
+    "disorder",
+    "durable",
+    "is_stale",
+    "match",
+    "needs_intent",
+    "plan",
+    "resolution",
+    "settle",
+]
+
+
+@frozen
+class Tolerance:
+    """How many records of a run may go one way before the run stops.
+
+    Args:
+        count: so many always may.
+        share: or this share, 0.0 to 1.0, of what was read so far, if that is more.
+    """
+
+    count: int = 10
+    share: float = 0.01
+
+    def allows(self, number: int, of: int) -> bool:
+        """Return whether ``number`` out of ``of`` records is still within it."""
+        return number <= max(self.count, self.share * of)
+
+
+STRICT: Final = Tolerance(0, 0.0)
+"""Not a single one. For ledgers; one bad record then stops every run."""
+
+
+@frozen
+class Rules:
+    """What planning has to know of a pipeline.
+
+    Attributes:
+        mapper: what each field becomes.
+        version: how versions compare.
+        sink: what the sink promises.
+    """
+
+    mapper: Mapper
+    version: Version
+    sink: SinkCapabilities
+    salt: bytes = field(init=False)
+    _fingerprints: dict[tuple[str, ...], Fingerprints] = field(init=False, factory=dict)
+
+    @salt.default
+    def _(self) -> bytes:
+        # Raw digests carry the mapping: those of another mapping never match.
+        return blake2b(self.mapper.digest.encode(), digest_size=16).digest()
+
+    def fingerprint(self, row: Any) -> bytes:
+        """Return the fingerprint of a mapped record: a tuple, or a mapping.
+
+        Raises:
+            RecordError: a value has no canonical form.
+        """
+        if self.mapper.fields is not None:
+            return self._of(tuple(self.mapper.fields)).of(row)
+        names = tuple(name for name in row if row[name] is not UNSET)
+        return self._of(names).of([row[name] for name in names])
+
+    def _of(self, names: tuple[str, ...]) -> Fingerprints:
+        known = self._fingerprints.get(names)
+        if known is None:
+            known = self._fingerprints[names] = Fingerprints(names)
+        return known
+
+
+@frozen
+class Stamp:
+    """Which run and commit a plan belongs to."""
+
+    run_id: str
+    seq: int
+    at: datetime
+
+
+# -- Cursor ----------------------------------------------------------------------------
+
+
+def durable(
+    cursor: Cursor,
+    after: str | None,
+    *,
+    old: str | None,
+    cap: datetime | None,
+    watermark: datetime | None,
+) -> str | None:
+    """Return the cursor that may be stored, which no unsettled record lies behind.
+
+    Args:
+        cursor: the source's kind.
+        after: the place after the settled batch, or None if it is no resume point.
+        old: the durable cursor so far; the result is never before it.
+        cap: the source's clock at the start of the run, less its lateness; None for an
+            exact source. Later places may still be joined by late records.
+        watermark: an instant that all later batches are at or after.
+    """
+    if after is None or isinstance(cursor, Listing):
+        return old
+    if isinstance(cursor, Token):
+        ripe = cap is None or (watermark is not None and watermark < cap)
+        return after if ripe else old
+    place = after if cap is None else cursor.floor(after, cap)
+    if old is not None and cursor.position(place) < cursor.position(old):
+        return old
+    return place
+
+
+def disorder(
+    cursor: Cursor, positions: Sequence[str | None], highest: Any
+) -> tuple[bool, Any]:
+    """Return whether records came out of the cursor's order, and the highest position.
+
+    Args:
+        cursor: the source's kind; tokens and listings have no order.
+        positions: each record's place, in the cursor's format; None where unknown.
+        highest: what this returned for the batch before; None at first.
+    """
+    if not isinstance(cursor, Watermark):
+        return False, highest
+    places: Iterable[str | None] = positions
+    if _sorted_text(cursor, positions):
+        places = (positions[0], positions[-1])
+    broken = False
+    for place in places:
+        try:
+            here = None if place is None else Watermark.position(cursor, place)
+        except ContractError:
+            here = None  # a record whose version cannot be read is refused for that
+        if here is not None:
+            if highest is not None and here < highest:
+                broken = True
+            else:
+                highest = here
+    return broken, highest
+
+
+def _sorted_text(cursor: Watermark, places: Sequence[str | None]) -> bool:
+    """Return whether ``places`` are surely in order, told by their text alone.
+
+    Texts of one length and one offset sort as the instants do.
+    """
+    texts = [place for place in places if place is not None]
+    return (
+        len(texts) == len(places) > 1
+        and (cursor.format == "iso" or cursor.format.startswith("epoch"))
+        and texts[0][:1].isdigit()
+        and len(set(map(len, texts))) == 1
+        and (len({text[-6:] for text in texts}) == 1 or {text[-1:] for text in texts} == {"Z"})
+        and texts == sorted(texts)
+    )
+
+
+# -- Check and compact -----------------------------------------------------------------
+
+
+@define
+class Rows:
+    """The columns of a batch, checked.
+
+    Attributes:
+        keys: one each; ``()`` for a refused record without a usable one.
+        versions: raw texts.
+        refused: why, by the record's place in the batch.
+    """
+
+    keys: list[Key]
+    versions: Sequence[str | None]
+    refused: dict[int, RecordError]
+
+
+def check(batch: object) -> Rows:
+    """Return the columns of a batch whose shape is right.
+
+    Raises:
+        ContractError: not a :class:`Batch`, or columns of different lengths. What is
+            wrong with one record only is in ``refused``.
+    """
+    if not isinstance(batch, Batch):
+        raise ContractError(
+            f"the source yielded a value of type {type(batch).__name__}",
+            remedy="Yield syncsdk.Batch objects, for instance made with Batch.of(records, key=...)",
+        )
+    number = len(batch.keys)
+    for name in ("records", "versions", "deleted", "raws", "positions"):
+        column = getattr(batch, name)
+        if column is not None and len(column) != number:
+            raise ContractError(
+                f"a batch has {number} keys, but {len(column)} {name}",
+                remedy="Give every column one entry for each record",
+            )
+    if batch.records is None and (batch.raws is None or batch.decode is None):
+        raise ContractError(
+            "a batch has no records", remedy="Give records=, or raws= together with decode="
+        )
+    refused: dict[int, RecordError] = {}
+    if batch.records is not None:
+        for at, record in enumerate(batch.records):
+            if record.__class__ is Refused:
+                refused[at] = record.error
+    keys = _keys(batch.keys, refused)
+    return Rows(keys, _versions(batch.versions, number, refused), refused)
+
+
+def _keys(raws: Sequence[Any], refused: dict[int, RecordError]) -> list[Key]:
+    kinds = set(map(type, raws))
+    # A column of texts or of integers needs no look at each.
+    if kinds == {str} and "" not in raws and _encodable(raws):
+        return list(zip(raws, strict=True))
+    keys: list[Key] = []
+    for at, raw in enumerate(raws):
+        try:
+            keys.append(as_key(raw))
+        except RecordError as error:
+            refused.setdefault(at, error)
+            keys.append(())
+    return keys
+
+
+def _encodable(texts: Sequence[str]) -> bool:
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _versions(
+    raws: Sequence[Any] | None, number: int, refused: dict[int, RecordError]
+) -> Sequence[str | None]:
+    if raws is None:
+        return (None,) * number
+    if {str, type(None)}.issuperset(map(type, raws)):
+        return raws
+    versions: list[str | None] = []
+    for at, raw in enumerate(raws):
+        known = raw is None or (isinstance(raw, str | int) and not isinstance(raw, bool))
+        versions.append(str(raw) if known and raw is not None else None)
+        if not known:
+            refused.setdefault(
+                at,
+                RecordError(
+                    f"the version is of type {type(raw).__name__}",
+                    remedy="Give versions as text or integers",
+                    path="version",
+                    code="version",
+                ),
+            )
+    return versions
+
+
+def compact(keys: Sequence[Key], order: Sequence[Any], places: Sequence[int]) -> list[int]:
+    """Return the places of the newest record of each key, in their order.
+
+    Args:
+        keys: of the whole batch.
+        order: each record's parsed version; of equal ones the later place is newer.
+        places: which records are asked about.
+    """
+    newest: dict[Key, int] = {}
+    for at in places:
+        other = newest.get(keys[at])
+        if other is None or order[at] is None or not order[at] < order[other]:
+            newest[keys[at]] = at
+    return sorted(newest.values())
+
+
+def is_stale(rules: Rules, version: Any, known: str | None) -> bool:
+    """Return whether a parsed version is strictly older than the raw one that is known."""
+    if version is None or known is None:
+        return False
+    try:
+        return bool(version < rules.version.parse(known))
+    except RecordError:
+        return False  # the declaration changed since: what cannot be compared is not older
+
+
+# -- Plan ------------------------------------------------------------------------------
+
+
+@define
+class Sends:
+    """Changes about to be written, in columns, with what settling them needs.
+
+    Attributes:
+        fingerprints, raws: of the mapped and the undecoded record.
+        live: whether the destination held the record before.
+        weights: how many records each stands for in the counts: 1, or 0 for an intent
+            whose record will be read again.
+        originals: how to get the packed original of each, for a dead letter.
+        intents: the durable note of each, where one was made.
+        resumed: they come from notes of an earlier run, not from a batch.
+    """
+
+    fields: Sequence[str] = ()
+    ops: list[Op] = field(factory=list)
+    keys: list[Key] = field(factory=list)
+    versions: list[str | None] = field(factory=list)
+    dest_ids: list[str | None] = field(factory=list)
+    rows: list[Any] = field(factory=list)
+    fingerprints: list[bytes | None] = field(factory=list)
+    raws: list[bytes | None] = field(factory=list)
+    live: list[bool] = field(factory=list)
+    weights: list[int] = field(factory=list)
+    originals: list[Callable[[], str | None]] = field(factory=list)
+    intents: dict[int, Intent] = field(factory=dict)
+    resumed: bool = False
+
+    def changes(self) -> Changes:
+        """Return what the sink is given."""
+        noted = [self.intents.get(at) for at in range(len(self.keys))]
+        return Changes(
+            fields=self.fields,
+            ops=self.ops,
+            keys=self.keys,
+            versions=self.versions,
+            dest_ids=self.dest_ids,
+            rows=self.rows,
+            idempotency_keys=[note and note.idempotency_key for note in noted],
+            bodies=[note and note.body for note in noted],
+        )
+
+    def add(
+        self,
+        op: Op,
+        key: Key,
+        version: str | None,
+        dest_id: str | None,
+        row: Any,
+        fingerprint: bytes | None,
+        raw: bytes | None,
+        *,
+        live: bool,
+        original: Callable[[], str | None],
+        weight: int = 1,
+    ) -> None:
+        """Append one change."""
+        self.ops.append(op)
+        self.keys.append(key)
+        self.versions.append(version)
+        self.dest_ids.append(dest_id)
+        self.rows.append(row)
+        self.fingerprints.append(fingerprint)
+        self.raws.append(raw)
+        self.live.append(live)
+        self.weights.append(weight)
+        self.originals.append(original)
+
+    def intent(self, at: int, born: datetime, *, counted: bool) -> Intent:
+        """Return one of them as a durable note, without idempotency key and body."""
+        return Intent(
+            key=self.keys[at],
+            op=self.ops[at],
+            version=self.versions[at],
+            dest_id=self.dest_ids[at],
+            fields=self.fields,
+            row=self.rows[at],
+            fingerprint=self.fingerprints[at],
+            raw=self.raws[at],
+            born=born,
+            sent=born,
+            counted=counted,
+            original=self.originals[at]() if counted else None,
+        )
+
+
+@define
+class Plan:
+    """What a batch needs: printed by ``Pipeline.plan``, carried out by the engine.
+
+    Attributes:
+        size: records of the batch.
+        sends: the changes to write.
+        counts: the outcomes that are decided without a write.
+        entries, voided, letters, closed, intents: see :class:`~syncsdk.protocols.Commit`.
+        refused: letters whose content was not an open letter before.
+        reasons: why, for the report.
+    """
+
+    size: int
+    stamp: Stamp
+    sends: Sends = field(factory=Sends)
+    counts: Counts = field(factory=Counts)
+    entries: dict[Key, Entry] = field(factory=dict)
+    voided: list[Key] = field(factory=list)
+    letters: list[Letter] = field(factory=list)
+    closed: dict[int, LetterStatus] = field(factory=dict)
+    intents: list[Intent] = field(factory=list)
+    refused: int = 0
+    reasons: dict[str, int] = field(factory=dict)
+
+    @property
+    def deletes(self) -> int:
+        """How many records it deletes."""
+        return self.sends.ops.count(Op.DELETE)
+
+
+def plan(
+    batch: Batch,
+    rows: Rows,
+    known: Known,
+    rules: Rules,
+    stamp: Stamp,
+    closing: LetterStatus = LetterStatus.SUPERSEDED,
+) -> Plan:
+    """Return what a checked batch needs, given what is known of its keys.
+
+    Args:
+        batch, rows: the batch, and what :func:`check` made of it.
+        known: what the store holds of all keys of the batch.
+        rules: of the pipeline.
+        stamp: run and commit that the plan belongs to.
+        closing: what becomes of the open letters of keys that this plan settles.
+    """
+    made = Plan(len(rows.keys), stamp)
+    work = _Work(batch, rows, known, rules, made, closing)
+    places = work.newest()
+    places = work.guarded(places)
+    work.compare(places, work.mapped(places))
+    return made
+
+
+@define
+class _Work:
+    """One call of :func:`plan`; its methods run in the order in which they stand."""
+
+    batch: Batch
+    rows: Rows
+    known: Known
+    rules: Rules
+    plan: Plan
+    closing: LetterStatus
+    parsed: list[Any] = field(init=False)
+    digests: Sequence[bytes] | None = field(init=False, default=None)
+
+    def newest(self) -> list[int]:
+        """Refuse what the source could not read; return the newest of each key."""
+        keys, rows = self.rows.keys, self.rows
+        parse = self.rules.version.parse
+        opaque = self.rules.version.kind == "opaque"
+        self.parsed = [None] * len(keys)
+        if not opaque:
+            entries = self.known.entries
+            several = len(set(keys)) < len(keys)
+            for at, raw in enumerate(rows.versions):
+                entry = entries.get(keys[at])
+                if several or entry is None or entry.version != raw:
+                    try:
+                        self.parsed[at] = parse(raw)
+                    except RecordError as error:
+                        rows.refused.setdefault(at, error)
+        for at, error in rows.refused.items():
+            self.refuse(at, Stage.READ, error)
+        places = [at for at in range(len(keys)) if at not in rows.refused]
+        newest = places
+        if len({keys[at] for at in places}) < len(places):
+            newest = compact(keys, self.parsed, places)
+        self.plan.counts.superseded += len(places) - len(newest)
+        newest.sort(key=keys.__getitem__)
+        return newest
+
+    def guarded(self, places: list[int]) -> list[int]:
+        """Settle what is unchanged in the raw, stale, or gone; return what to map."""
+        keys, versions, deleted = self.rows.keys, self.rows.versions, self.batch.deleted
+        entries, intents, letters = self.known.entries, self.known.intents, self.known.letters
+        counts = self.plan.counts
+        raws = self.batch.raws
+        if raws is not None:
+            salt = self.rules.salt
+            self.digests = [blake2b(raw, digest_size=16, person=salt).digest() for raw in raws]
+        digests = self.digests
+        todo: list[int] = []
+        for at in places:
+            key = keys[at]
+            entry = entries.get(key)
+            intent = intents.get(key)
+            gone = deleted is not None and deleted[at]
+            if entry is None and intent is None:
+                if gone:
+                    self.delete(at, entry, intent)
+                else:
+                    todo.append(at)
+                continue
+            if intent is not None:
+                last: str | None = intent.newest.version
+            else:
+                assert entry is not None
+                if (
+                    digests is not None
+                    and entry.raw == digests[at]
+                    and entry.version == versions[at]
+                    and entry.state == EntryState.LIVE
+                    and not gone
+                    and key not in letters
+                ):
+                    counts.unchanged += 1
+                    continue
+                last = entry.version
+            if is_stale(self.rules, self.parsed[at], last):
+                counts.stale += 1
+                if self.closing is LetterStatus.REPLAYED:
+                    self.close(at, LetterStatus.SUPERSEDED)
+            elif entry is not None and entry.state == EntryState.AMBIGUOUS:
+                self.refuse(at, Stage.WRITE, _ambiguous())
+            elif gone:
+                self.delete(at, entry, intent)
+            else:
+                todo.append(at)
+        return todo
+
+    def delete(self, at: int, entry: Entry | None, intent: Intent | None) -> None:
+        """Plan the deletion of a key."""
+        key, version = self.rows.keys[at], self.rows.versions[at]
+        if intent is not None:
+            self.succeed(at, intent, Op.DELETE, (), None)
+            return
+        if entry is not None and entry.state == EntryState.GONE:
+            self.settled(at, entry._replace(version=version), entry)
+        elif entry is None and not self.rules.sink.upsert:
+            # Without an id and without an upsert there is nothing to address. An upsert
+            # sink is told all the same: a crash may have left a record that we do not know.
+            self.settled(at, Entry(None, version, None, None, EntryState.GONE), None)
+        else:
+            self.plan.sends.add(
+                Op.DELETE,
+                key,
+                version,
+                None if entry is None else entry.dest_id,
+                (),
+                None,
+                None,
+                live=entry is not None,
+                original=self.original(at),
+            )
+
+    def mapped(self, places: list[int]) -> Sequence[Any]:
+        """Return the mapped records."""
+        if not places:
+            return ()
+        if self.batch.records is not None:
+            records: Sequence[Any] = [self.batch.records[at] for at in places]
+        else:
+            assert self.batch.raws is not None and self.batch.decode is not None
+            records = self.batch.decode([self.batch.raws[at] for at in places])
+            if len(records) != len(places):
+                raise ContractError(
+                    f"decode returned {len(records)} records for {len(places)} raws",
+                    remedy="Return one record, or Refused, for each",
+                )
+        good = [record for record in records if record.__class__ is not Refused]
+        rows = self.rules.mapper.map_batch(good)
+        if len(rows) != len(good):
+            raise ContractError(
+                f"the mapper returned {len(rows)} results for {len(good)} records",
+                remedy="Return one result for each record, in order",
+            )
+        if len(good) == len(records):
+            return rows
+        results = iter(rows)
+        return [item if item.__class__ is Refused else next(results) for item in records]
+
+    def compare(self, places: list[int], rows: Sequence[Any]) -> None:
+        """Settle what the destination holds already, plan the rest."""
+        keys, versions, digests = self.rows.keys, self.rows.versions, self.digests
+        entries, intents = self.known.entries, self.known.intents
+        sends, counts = self.plan.sends, self.plan.counts
+        fingerprint = self.rules.fingerprint
+        for at, row in zip(places, rows, strict=True):
+            if row is FILTERED:
+                counts.filtered += 1
+                self.close(at, self.closing)
+                continue
+            if isinstance(row, RecordError):
+                self.refuse(at, Stage.MAP, row)
+                continue
+            if row.__class__ is Refused:
+                self.refuse(at, Stage.READ, row.error)
+                continue
+            try:
+                mark = fingerprint(row)
+            except RecordError as error:
+                self.refuse(at, Stage.MAP, error, row)
+                continue
+            key = keys[at]
+            raw = None if digests is None else digests[at]
+            entry = entries.get(key)
+            intent = intents.get(key)
+            live = entry is not None and entry.state == EntryState.LIVE
+            if intent is not None:
+                self.succeed(at, intent, Op.UPDATE, row, mark)
+            elif entry is not None and live and entry.fingerprint == mark:
+                self.settled(at, Entry(entry.dest_id, versions[at], mark, raw), entry)
+            else:
+                sends.add(
+                    Op.UPDATE if live else Op.CREATE,
+                    key,
+                    versions[at],
+                    None if entry is None else entry.dest_id,
+                    row,
+                    mark,
+                    raw,
+                    live=live,
+                    original=self.original(at),
+                )
+        sends.fields, sends.rows = columns(self.rules.mapper.fields, sends.ops, sends.rows)
+
+    # What can become of one record.
+
+    def settled(self, at: int, entry: Entry, before: Entry | None) -> None:
+        """Count a record as unchanged, and refresh what is known of it."""
+        key = self.rows.keys[at]
+        self.plan.counts.unchanged += 1
+        if entry != before:
+            self.plan.entries[key] = entry
+        self.close(at, self.closing)
+
+    def succeed(
+        self, at: int, intent: Intent, op: Op, row: Any, fingerprint: bytes | None
+    ) -> None:
+        """Keep a change of a key whose last write is in doubt, to be written after that."""
+        counts = self.plan.counts
+        newest = intent.newest
+        same = newest.fingerprint == fingerprint and (newest.op is Op.DELETE) == (op is Op.DELETE)
+        if same and newest.counted:
+            counts.unchanged += 1
+        elif same:
+            counts.pending += 1
+            original = self.original(at)()
+            self.plan.intents.append(evolve(intent, counted=True, original=original))
+        else:
+            if intent.next is not None:
+                counts.pending -= 1
+                counts.superseded += 1
+            counts.pending += 1
+            names, (values,) = columns(self.rules.mapper.fields, [op], [row])
+            successor = Intent(
+                key=intent.key,
+                op=op,
+                version=self.rows.versions[at],
+                dest_id=None,
+                fields=names,
+                row=values,
+                fingerprint=fingerprint,
+                raw=None if self.digests is None else self.digests[at],
+                born=self.plan.stamp.at,
+                sent=self.plan.stamp.at,
+                counted=True,
+                original=self.original(at)(),
+            )
+            self.plan.intents.append(evolve(intent, next=successor))
+        self.close(at, self.closing)
+
+    def refuse(self, at: int, stage: Stage, error: RecordError, row: Any = None) -> None:
+        """Make a dead letter of a record."""
+        letter = _letter(
+            self.plan.stamp,
+            self.rows.keys[at],
+            self.rows.versions[at],
+            stage,
+            error,
+            original=self.original(at)(),
+            mapped=None if row is None else self._packed_row(row),
+            deleted=bool(self.batch.deleted is not None and self.batch.deleted[at]),
+        )
+        file_letter(self.plan, letter, self.known, self.rules.version)
+
+    def _packed_row(self, row: Any) -> str | None:
+        fields = self.rules.mapper.fields
+        return packed(row if fields is None else dict(zip(fields, row, strict=True)))
+
+    def close(self, at: int, status: LetterStatus) -> None:
+        """Close the open letters of a record that is settled, but for those of newer ones."""
+        if self.known.letters:
+            letters = self.known.letters.get(self.rows.keys[at], ())
+            for number in closable(letters, self.rows.versions[at], self.rules.version):
+                self.plan.closed[number] = status
+
+    def original(self, at: int) -> Callable[[], str | None]:
+        """Return a function that packs the record as it was read."""
+        return lambda: _original(self.batch, at)
+
+
+def columns(
+    fields: Sequence[str] | None, ops: Sequence[Op], rows: list[Any]
+) -> tuple[Sequence[str], list[Any]]:
+    """Return the names and the tuples of mapped records, which may be mappings."""
+    if fields is not None:
+        return fields, rows
+    names = tuple(sorted({name for row in rows for name in (row or ())}))
+    return names, [
+        () if op is Op.DELETE else tuple(row.get(name, UNSET) for name in names)
+        for op, row in zip(ops, rows, strict=True)
+    ]
+
+
+def _original(batch: Batch, at: int) -> str | None:
+    if batch.records is None:
+        assert batch.raws is not None and batch.decode is not None
+        (record,) = batch.decode([batch.raws[at]])
+    else:
+        record = batch.records[at]
+    return packed(record.original if record.__class__ is Refused else record)
+
+
+def packed(value: object) -> str | None:
+    """Return the packed value, or None if it is not data."""
+    try:
+        return pack(value)
+    except (TypeError, ValueError, RecursionError):
+        return None
+
+
+def _ambiguous() -> RecordError:
+    return RecordError(
+        "an earlier create of this record may or may not have taken effect",
+        remedy="Look it up in the destination, then replay the dead letter with found=: its id "
+        "there, or None",
+        code="ambiguous",
+    )
+
+
+def _letter(
+    stamp: Stamp,
+    key: Key,
+    version: str | None,
+    stage: Stage,
+    error: RecordError,
+    *,
+    original: str | None,
+    mapped: str | None,
+    deleted: bool,
+    detail: str | None = None,
+) -> Letter:
+    content = f"{deleted}|{version}|{original if original is not None else mapped}"
+    return Letter(
+        key=key,
+        version=version,
+        stage=stage,
+        code=error.code or "refused",
+        reason=str(error),
+        detail=detail,
+        original=original,
+        mapped=mapped,
+        deleted=deleted,
+        digest=blake2b(content.encode(errors="surrogatepass"), digest_size=16).digest(),
+        run_id=stamp.run_id,
+        seq=stamp.seq,
+        at=stamp.at,
+    )
+
+
+def closable(
+    letters: Iterable[OpenLetter], version: str | None, kind: Version
+) -> list[int]:
+    """Return the ids of the letters that a settled record of their key answers.
+
+    A feed that is read again shows old versions first: they answer no newer letter.
+    """
+    return [
+        letter.id
+        for letter in letters
+        if version is None or not _older(version, letter.version, kind)
+    ]
+
+
+def _older(version: str, than: str | None, kind: Version) -> bool:
+    try:
+        mine, other = kind.parse(version), None if than is None else kind.parse(than)
+    except RecordError:
+        return False
+    return other is not None and bool(mine < other)
+
+
+def file_letter(
+    into: Plan | Settlement, letter: Letter, known: Known, kind: Version, weight: int = 1
+) -> None:
+    """Count a dead letter and file it, unless it lies there already."""
+    into.counts.dead += weight
+    into.voided.append(letter.key)
+    into.reasons[f"{letter.stage}: {letter.reason}"] = (
+        into.reasons.get(f"{letter.stage}: {letter.reason}", 0) + 1
+    )
+    open_letters = known.letters.get(letter.key, ())
+    if any(each.digest == letter.digest for each in open_letters):
+        return
+    if any(filed.digest == letter.digest and filed.key == letter.key for filed in into.letters):
+        return
+    into.letters.append(letter)
+    if letter.code != "ambiguous":
+        into.refused += 1
+    if letter.key:
+        for number in closable(open_letters, letter.version, kind):
+            into.closed[number] = LetterStatus.SUPERSEDED
+
+
+# -- Outcomes --------------------------------------------------------------------------
+
+
+def match(changes: Changes, outcomes: Iterable[object]) -> dict[int, Outcome]:
+    """Return the outcome of each change, by its id alone.
+
+    A change without one, or with more than one, is unknown. An outcome for a change that
+    nobody sent says nothing.
+    """
+    found: dict[int, Outcome] = {}
+    doubled: set[int] = set()
+    for outcome in outcomes:
+        if isinstance(outcome, Applied | Rejected | Unknown):
+            if outcome.change_id in found:
+                doubled.add(outcome.change_id)
+            found[outcome.change_id] = outcome
+    return {
+        change_id: Unknown(change_id)
+        if change_id in doubled
+        else found.get(change_id) or Unknown(change_id)
+        for change_id in changes.ids
+    }
+
+
+def needs_intent(op: Op, sink: SinkCapabilities) -> bool:
+    """Return whether a durable note must be made before the write.
+
+    A create cannot be repeated. A delete can, but it must be known: if the record comes
+    back in the source before its effect is told, it has to be created, not updated.
+    """
+    return op is not Op.UPDATE and not sink.upsert
+
+
+class Resolution(enum.Enum):
+    """What to do about a write in doubt."""
+
+    SEND = "send"
+    """Send it again: that is safe."""
+    FIND = "find"
+    """Ask the destination whether it is there."""
+    WAIT = "wait"
+    """Leave it for a later run: a look-up might still miss it."""
+    GIVE_UP = "give up"
+    """Nobody can tell: a dead letter for a person."""
+
+
+def resolution(intent: Intent, sink: SinkCapabilities, finds: bool, now: datetime) -> Resolution:
+    """Return what to do about a write in doubt.
+
+    Args:
+        intent: its durable note.
+        sink: what the sink promises.
+        finds: whether the sink has a look-up.
+        now: the present.
+    """
+    if intent.sent is None or intent.op is not Op.CREATE:
+        return Resolution.SEND
+    fresh = now - intent.born < sink.key_lifetime / 2
+    if sink.idempotency_key and intent.idempotency_key is not None and fresh:
+        return Resolution.SEND
+    if not finds:
+        return Resolution.GIVE_UP
+    return Resolution.FIND if now - intent.sent > sink.lookup_lag else Resolution.WAIT
+
+
+# -- Settle ----------------------------------------------------------------------------
+
+
+@define
+class Settlement:
+    """What became of the changes that were sent; the other half of a commit.
+
+    Attributes:
+        counts: outcomes of what was sent.
+        unsettled: changes whose batch must be read again.
+        entries, voided, letters, closed, intents, resolved: see
+            :class:`~syncsdk.protocols.Commit`.
+        live: by how many the number of live records changed.
+        refused, reasons: as in :class:`Plan`.
+    """
+
+    counts: Counts = field(factory=Counts)
+    unsettled: int = 0
+    entries: dict[Key, Entry] = field(factory=dict)
+    voided: list[Key] = field(factory=list)
+    letters: list[Letter] = field(factory=list)
+    closed: dict[int, LetterStatus] = field(factory=dict)
+    intents: list[Intent] = field(factory=list)
+    resolved: list[Key] = field(factory=list)
+    live: int = 0
+    refused: int = 0
+    reasons: dict[str, int] = field(factory=dict)
+
+    def resolve(self, note: Intent | None, entry: Entry | None) -> None:
+        """Let go of a note, or put its successor in its place."""
+        if note is None:
+            return
+        if note.next is None:
+            self.resolved.append(note.key)
+            return
+        live = entry is not None and entry.state == EntryState.LIVE
+        op = note.next.op
+        if op is not Op.DELETE:
+            op = Op.UPDATE if live else Op.CREATE
+        dest_id = None if entry is None else entry.dest_id
+        self.intents.append(evolve(note.next, op=op, dest_id=dest_id, sent=None))
+
+
+def settle(
+    sends: Sends,
+    outcomes: Mapping[int, Outcome],
+    known: Known,
+    stamp: Stamp,
+    kind: Version,
+    *,
+    repeatable: bool,
+    closing: LetterStatus = LetterStatus.SUPERSEDED,
+) -> Settlement:
+    """Return what became of the changes that were sent.
+
+    Args:
+        sends: the changes.
+        outcomes: of each that was sent, by its place; one that is missing was not sent.
+        known: what the store held of their keys.
+        stamp: run and commit.
+        kind: how versions compare.
+        repeatable: a change in doubt is left unsettled, to be read again; else it is kept
+            as an intent, and counted as pending.
+        closing: what becomes of open letters of keys that are settled.
+    """
+    done = Settlement()
+    counts, entries, letters = done.counts, done.entries, known.letters
+    for at, key in enumerate(sends.keys):
+        outcome = outcomes.get(at)
+        weight = sends.weights[at]
+        op = sends.ops[at]
+        if outcome.__class__ is Applied:
+            assert isinstance(outcome, Applied)
+            dest_id = outcome.dest_id if outcome.dest_id is not None else sends.dest_ids[at]
+            was = sends.live[at]
+            if op is Op.DELETE:
+                entries[key] = Entry(dest_id, sends.versions[at], None, None, EntryState.GONE)
+                counts.deleted += weight
+                done.live -= was
+            else:
+                entries[key] = Entry(
+                    dest_id, sends.versions[at], sends.fingerprints[at], sends.raws[at]
+                )
+                created = not was if outcome.created is None else outcome.created
+                if created:
+                    counts.created += weight
+                else:
+                    counts.updated += weight
+                done.live += not was
+            if letters:
+                for number in closable(letters.get(key, ()), sends.versions[at], kind):
+                    done.closed[number] = closing
+            done.resolve(sends.intents.get(at), entries[key])
+        elif isinstance(outcome, Rejected):
+            file_letter(done, _rejection(sends, at, outcome, stamp), known, kind, weight)
+            done.resolve(sends.intents.get(at), known.entries.get(key))
+        elif sends.resumed:
+            continue  # its note stays as it is
+        elif outcome is None:
+            # Never sent: a note would have the next run look for it in vain.
+            done.unsettled += 1
+            if at in sends.intents:
+                done.resolved.append(key)
+        elif repeatable:
+            done.unsettled += 1
+        else:
+            note = sends.intents.get(at)
+            counts.pending += weight
+            if note is None:
+                done.intents.append(sends.intent(at, stamp.at, counted=True))
+            else:
+                original = sends.originals[at]()
+                done.intents.append(evolve(note, counted=True, original=original))
+    return done
+
+
+def _rejection(sends: Sends, at: int, outcome: Rejected, stamp: Stamp) -> Letter:
+    error = RecordError(
+        f"the destination refused it ({outcome.code})",
+        remedy="Mend the record in its source, or the mapping, and replay the dead letter",
+        path=outcome.path,
+        code=outcome.code,
+    )
+    deleted = sends.ops[at] is Op.DELETE
+    return _letter(
+        stamp,
+        sends.keys[at],
+        sends.versions[at],
+        Stage.WRITE,
+        error,
+        original=sends.originals[at](),
+        mapped=None if deleted else packed(dict(zip(sends.fields, sends.rows[at], strict=True))),
+        deleted=deleted,
+        detail=outcome.detail,
+    )
+
+
+def given_up(intent: Intent, stamp: Stamp) -> Letter:
+    """Return the dead letter of a write in doubt that nobody can tell about."""
+    newest = intent.newest
+    return _letter(
+        stamp,
+        intent.key,
+        newest.version,
+        Stage.WRITE,
+        _ambiguous(),
+        original=newest.original,
+        mapped=packed(dict(zip(newest.fields, newest.row, strict=False))),
+        deleted=newest.op is Op.DELETE,
+    )
+
+
+def lateness(cursor: Cursor) -> timedelta:
+    """Return how long after its timestamp a record may still appear."""
+    return timedelta(0) if isinstance(cursor, Listing) else cursor.lateness
