@@ -54,6 +54,7 @@ from .planning import (
     file_letter,
     given_up,
     lateness,
+    leaves_doubt,
     match,
     needs_intent,
     plan,
@@ -530,7 +531,7 @@ class Run:
             if len(self._pages) > SEEN_PAGES:
                 del self._pages[next(iter(self._pages))]
             exact = isinstance(self.flow.source.capabilities.cursor, Token | Keyset)
-            if exact and batch.after is not None and stuck:
+            if exact and not self._holding and batch.after is not None and stuck:
                 raise ContractError(
                     "the source yielded records, but its cursor does not move",
                     remedy="Set Batch.after to the place after the last record of the batch",
@@ -736,24 +737,29 @@ class Run:
     async def _note(
         self, sends: Sends, changes: Changes, outcomes: dict[int, Outcome]
     ) -> Changes:
-        """Make durable notes of the changes that cannot be repeated blindly.
+        """Make durable what a crash during the write must not forget.
 
-        Right before they are sent: how long a look-up may miss them counts from here.
+        That is a note of each change that cannot be repeated blindly, and a doubt about
+        what is known of each record that is changed. Right before they are sent: how long
+        a look-up may miss them counts from here.
         """
         sink, now = self.flow.rules.sink, self.runtime.now()
-        if sink.upsert:
-            return changes
         notes: dict[int, Intent] = {}
-        for change in changes:
-            at = change.change_id
-            if needs_intent(change.op, sink):
+        doubted: list[Key] = []
+        for at in changes.ids:
+            if needs_intent(sends.ops[at], sink):
                 try:
-                    notes[at] = self._rendered(sends.intent(at, now, counted=False), change)
+                    note = sends.intent(at, now, counted=False)
+                    notes[at] = self._rendered(note, changes[at - changes.ids[0]])
                 except RecordError as error:
                     outcomes[at] = Rejected(at, error.code or "render", path=error.path)
-        if notes:
-            await self._put_intents(list(notes.values()))
+            elif leaves_doubt(sends.before[at]):
+                doubted.append(sends.keys[at])
+        if notes or doubted:
+            await self._put_intents(list(notes.values()), doubted)
             sends.intents.update(notes)
+        if not notes and not outcomes:
+            return changes
         return sends.changes().pick([at for at in changes.ids if at not in outcomes])
 
     def _rendered(self, note: Intent, change: Any) -> Intent:
@@ -764,8 +770,10 @@ class Run:
         body: bytes = self.flow.sink.render(change)  # type: ignore[attr-defined]
         return evolve(note, idempotency_key=token, body=body)
 
-    async def _put_intents(self, notes: Sequence[Intent]) -> None:
-        await self.runtime.call("store.put_intents", self.store.put_intents, self.lease, notes)
+    async def _put_intents(self, notes: Sequence[Intent], doubted: Sequence[Key] = ()) -> None:
+        await self.runtime.call(
+            "store.put_intents", self.store.put_intents, self.lease, notes, doubted
+        )
 
     async def _send(self, changes: Changes, outcomes: dict[int, Outcome]) -> None:
         """Write once, or by halves if the whole is refused and may be sent again."""
@@ -1079,7 +1087,7 @@ def _sends(notes: Sequence[Intent], known: Known) -> Sends:
             () if note.op is Op.DELETE else tuple(values.get(name, UNSET) for name in names),
             note.fingerprint,
             note.raw,
-            live=entry is not None and entry.state == EntryState.LIVE,
+            before=entry,
             weight=int(note.counted),
             original=partial(_stored, note.original),
         )

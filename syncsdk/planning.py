@@ -74,6 +74,7 @@ __all__ = [
     "disorder",
     "durable",
     "is_stale",
+    "leaves_doubt",
     "match",
     "needs_intent",
     "plan",
@@ -361,7 +362,7 @@ class Sends:
 
     Attributes:
         fingerprints, raws: of the mapped and the undecoded record.
-        live: whether the destination held the record before.
+        before: the crosswalk row of each key before the write, or None.
         weights: how many records each stands for in the counts: 1, or 0 for an intent
             whose record will be read again.
         originals: how to get the packed original of each, for a dead letter.
@@ -377,7 +378,7 @@ class Sends:
     rows: list[Any] = field(factory=list)
     fingerprints: list[bytes | None] = field(factory=list)
     raws: list[bytes | None] = field(factory=list)
-    live: list[bool] = field(factory=list)
+    before: list[Entry | None] = field(factory=list)
     weights: list[int] = field(factory=list)
     originals: list[Callable[[], str | None]] = field(factory=list)
     intents: dict[int, Intent] = field(factory=dict)
@@ -407,7 +408,7 @@ class Sends:
         fingerprint: bytes | None,
         raw: bytes | None,
         *,
-        live: bool,
+        before: Entry | None,
         original: Callable[[], str | None],
         weight: int = 1,
     ) -> None:
@@ -419,7 +420,7 @@ class Sends:
         self.rows.append(row)
         self.fingerprints.append(fingerprint)
         self.raws.append(raw)
-        self.live.append(live)
+        self.before.append(before)
         self.weights.append(weight)
         self.originals.append(original)
 
@@ -606,7 +607,7 @@ class _Work:
                 (),
                 None,
                 None,
-                live=entry is not None,
+                before=entry,
                 original=self.original(at),
             )
 
@@ -662,7 +663,7 @@ class _Work:
             raw = None if digests is None else digests[at]
             entry = entries.get(key)
             intent = intents.get(key)
-            live = entry is not None and entry.state == EntryState.LIVE
+            live = _is_live(entry)
             if intent is not None:
                 self.succeed(at, intent, Op.UPDATE, row, mark)
             elif entry is not None and live and entry.fingerprint == mark:
@@ -676,7 +677,7 @@ class _Work:
                     row,
                     mark,
                     raw,
-                    live=live,
+                    before=entry,
                     original=self.original(at),
                 )
         sends.fields, sends.rows = columns(self.rules.mapper.fields, sends.ops, sends.rows)
@@ -755,6 +756,10 @@ class _Work:
     def original(self, at: int) -> Callable[[], str | None]:
         """Return a function that packs the record as it was read."""
         return lambda: _original(self.batch, at)
+
+
+def _is_live(entry: Entry | None) -> bool:
+    return entry is not None and entry.state == EntryState.LIVE
 
 
 def columns(
@@ -903,6 +908,15 @@ def needs_intent(op: Op, sink: SinkCapabilities) -> bool:
     return op is not Op.UPDATE and not sink.upsert
 
 
+def leaves_doubt(before: Entry | None) -> bool:
+    """Return whether the known fingerprint must be void while a change is under way.
+
+    Else a record that goes from A to B and back to A, while the answer to writing B was
+    lost, would be taken for unchanged, and the destination would keep B for good.
+    """
+    return before is not None
+
+
 class Resolution(enum.Enum):
     """What to do about a write in doubt."""
 
@@ -970,10 +984,9 @@ class Settlement:
         if note.next is None:
             self.resolved.append(note.key)
             return
-        live = entry is not None and entry.state == EntryState.LIVE
         op = note.next.op
         if op is not Op.DELETE:
-            op = Op.UPDATE if live else Op.CREATE
+            op = Op.UPDATE if _is_live(entry) else Op.CREATE
         dest_id = None if entry is None else entry.dest_id
         self.intents.append(evolve(note.next, op=op, dest_id=dest_id, sent=None))
 
@@ -1009,7 +1022,7 @@ def settle(
         if outcome.__class__ is Applied:
             assert isinstance(outcome, Applied)
             dest_id = outcome.dest_id if outcome.dest_id is not None else sends.dest_ids[at]
-            was = sends.live[at]
+            was = _is_live(sends.before[at])
             if op is Op.DELETE:
                 entries[key] = Entry(dest_id, sends.versions[at], None, None, EntryState.GONE)
                 counts.deleted += weight

@@ -773,7 +773,7 @@ class Entry(NamedTuple):
     Attributes:
         dest_id: the destination's id, if it has one of its own.
         version: the source's raw version.
-        fingerprint: of the mapped record; None if gone.
+        fingerprint: of the mapped record; None if gone, or in doubt.
         raw: digest of the undecoded record, void under another mapping; or None.
         state: an :class:`EntryState`.
     """
@@ -1006,8 +1006,14 @@ class StateStore(Protocol):
         """Return what is known of these keys."""
         ...
 
-    def put_intents(self, lease: Lease, intents: Sequence[Intent]) -> None:
-        """Write intents, replacing those of the same keys."""
+    def put_intents(
+        self, lease: Lease, intents: Sequence[Intent], doubted: Sequence[Key] = ()
+    ) -> None:
+        """Write intents, replacing those of the same keys, and doubt what is known of others.
+
+        The crosswalk rows of ``doubted`` keys lose their fingerprint and raw digest and
+        become LIVE: until the next commit nobody can tell what the destination holds.
+        """
         ...
 
     def commit(self, lease: Lease, commit: Commit) -> None:
