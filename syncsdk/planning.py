@@ -104,6 +104,11 @@ STRICT: Final = Tolerance(0, 0.0)
 """Not a single one. For ledgers; one bad record then stops every run."""
 
 
+def raw_salt(mapper: Mapper) -> bytes:
+    """Return 16 bytes that go into every raw digest: those of another mapping never match."""
+    return blake2b(mapper.digest.encode(), digest_size=16).digest()
+
+
 @frozen
 class Rules:
     """What planning has to know of a pipeline.
@@ -122,8 +127,7 @@ class Rules:
 
     @salt.default
     def _(self) -> bytes:
-        # Raw digests carry the mapping: those of another mapping never match.
-        return blake2b(self.mapper.digest.encode(), digest_size=16).digest()
+        return raw_salt(self.mapper)
 
     def fingerprint(self, row: Any) -> bytes:
         """Return the fingerprint of a mapped record: a tuple, or a mapping.
