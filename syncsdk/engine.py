@@ -25,10 +25,9 @@ from functools import partial
 from pathlib import PurePath
 from typing import Any, Final
 
-from attrs import evolve, field, frozen
+from attrs import define, evolve, field, frozen
 
 from .errors import (
-    CheckpointError,
     ConfigurationError,
     ContractError,
     FencedError,
@@ -141,7 +140,7 @@ class Options:
     found: Mapping[Key, str | None] = field(factory=dict)
 
 
-@frozen
+@define
 class Preview:
     """What a run would do, as far as its first look goes.
 
@@ -150,6 +149,8 @@ class Preview:
         changes: operation and key of the changes, at most ``kept`` of them.
         numbers: how many changes of each operation there are in all.
         refusals: reasons for dead letters, with their number.
+        warnings: what the owner should look at, such as ``backfill due``.
+        complete: whether the source was read to its end, or to the limit.
     """
 
     kept: int = 1000
@@ -157,6 +158,8 @@ class Preview:
     changes: list[tuple[Op, Key]] = field(factory=list)
     numbers: dict[Op, int] = field(factory=lambda: dict.fromkeys(Op, 0))
     refusals: dict[str, int] = field(factory=dict)
+    warnings: list[str] = field(factory=list)
+    complete: bool = False
 
     def add(self, made: Plan) -> None:
         """Take in the plan of one batch."""
@@ -180,7 +183,8 @@ class Preview:
         hidden = sum(self.numbers.values()) - len(self.changes[:50])
         lines += [f"  and {hidden} more"] if hidden else []
         lines += [f"  refused {number} ×: {why}" for why, number in self.refusals.items()]
-        return "\n".join(lines)
+        lines += [f"  warning: {warning}" for warning in self.warnings]
+        return "\n".join(lines + ([] if self.complete else ["  not read to its end"]))
 
 
 class _Stopped(Exception):
@@ -253,11 +257,13 @@ class Run:
         token = entered(self.runtime)
         try:
             with self.telemetry.run():
-                if self.preview is not None:
-                    await self._guarded(self._look())
-                elif await self._guarded(self._acquire()):
-                    await self._owned()
-                self._end()
+                try:
+                    if self.preview is not None:
+                        await self._guarded(self._look())
+                    elif await self._guarded(self._acquire()):
+                        await self._owned()
+                finally:
+                    self._end()
         finally:
             left(token)
         return self.report
@@ -358,8 +364,12 @@ class Run:
         if self.report.finished_at is None:
             self.report.finished_at = self.runtime.now()
         self.telemetry.finished(self.runtime.monotonic() - self._started)
-        for observer in self.flow.observers:
-            self._watched(observer.on_finish)
+        if self.preview is None:
+            for observer in self.flow.observers:
+                self._watched(observer.on_finish)
+        else:
+            self.preview.warnings += self.report.warnings
+            self.preview.complete = self.report.result is Result.SUCCESS
 
     def _watched(self, callback: Callable[[RunReport], None]) -> None:
         try:
@@ -384,7 +394,10 @@ class Run:
         self.ahead = self.checkpoint
         if self.checkpoint.seq == 0:
             self.ahead = evolve(self.checkpoint, mapping=digest, source=source)
-        elif self.options.mode != "backfill" and (self.checkpoint.mapping, self.checkpoint.source) != (digest, source):
+        elif self.options.mode != "backfill" and (
+            self.checkpoint.mapping,
+            self.checkpoint.source,
+        ) != (digest, source):
             changed = "mapping" if self.checkpoint.mapping != digest else "source"
             self.report.warnings.append(
                 f"backfill due: the {changed} has changed since all records were read; "
@@ -504,9 +517,7 @@ class Run:
         self._taken += cut
         return room is not None and self._taken >= (self.options.limit or 0)
 
-    def _watch(
-        self, batch: Batch, keys: Sequence[Key], versions: Sequence[str | None]
-    ) -> None:
+    def _watch(self, batch: Batch, keys: Sequence[Key], versions: Sequence[str | None]) -> None:
         """Refuse a read that goes round in circles."""
         stuck = batch.after is None or batch.after == self._last_after
         if not len(batch):
@@ -734,9 +745,7 @@ class Run:
                 return outcomes, error
         return outcomes, None
 
-    async def _note(
-        self, sends: Sends, changes: Changes, outcomes: dict[int, Outcome]
-    ) -> Changes:
+    async def _note(self, sends: Sends, changes: Changes, outcomes: dict[int, Outcome]) -> Changes:
         """Make durable what a crash during the write must not forget.
 
         That is a note of each change that cannot be repeated blindly, and a doubt about
@@ -856,9 +865,7 @@ class Run:
         if self.ahead != self.checkpoint or counts != Counts():
             await self._write_commit(Commit(self.flow.name, self.ahead), counts, {})
 
-    async def _write_commit(
-        self, commit: Commit, counts: Counts, reasons: dict[str, int]
-    ) -> None:
+    async def _write_commit(self, commit: Commit, counts: Counts, reasons: dict[str, int]) -> None:
         commit.checkpoint = evolve(
             self.ahead,
             seq=self.checkpoint.seq + 1,

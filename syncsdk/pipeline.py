@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, get_type_hints, is_typeddict
 
-from attrs import fields, frozen, has
+from attrs import field, fields, frozen, has
 
 from .engine import Flow, Options, Preview, Run, check_parts
 from .errors import ConfigurationError, RecordError
@@ -96,7 +96,7 @@ class CallableMapper:
 
 def _fields(function: Callable[[Any], Any]) -> tuple[Sequence[str] | None, bool]:
     """Return the fields of what ``function`` returns, and whether that is an attrs class."""
-    call = function if inspect.isroutine(function) else getattr(type(function), "__call__", None)
+    call = function if inspect.isroutine(function) else type(function).__call__
     try:
         made = get_type_hints(call).get("return")
     except (NameError, TypeError):
@@ -126,15 +126,13 @@ def _failed(error: Exception) -> RecordError:
     )
 
 
-def as_mapper(
-    mapping: Mapper | Callable[[Any], Any], version: str | None
-) -> Mapper:
+def as_mapper(mapping: Mapper | Callable[[Any], Any], version: str | None) -> Mapper:
     """Return ``mapping`` if it is a mapper, else wrap it.
 
     Raises:
         ConfigurationError: a plain callable without a version, or a mapper with one.
     """
-    if hasattr(mapping, "map_batch"):
+    if isinstance(mapping, Mapper):
         if version is not None:
             raise ConfigurationError(
                 "mapping_version= was given with a mapping that has a digest of its own",
@@ -253,12 +251,18 @@ class Pipeline:
         return await self._await(store, self._options(limit, backfill, allow_deletes, progress))
 
     def plan(self, store: StateStore, *, limit: int | None = None) -> Preview:
-        """Read, map and compare, write nothing, and return what a run would do."""
+        """Read, map and compare, write nothing, and return what a run would do.
+
+        Raises what the source or the store raised. A refused record is no error here.
+        """
         preview = Preview()
-        report = self._drive(store, Options(mode="plan", limit=limit), preview)
-        if report.error is not None:
-            raise report.error
-        return preview
+        return _seen(preview, self._drive(store, Options(mode="plan", limit=limit), preview))
+
+    async def plan_async(self, store: StateStore, *, limit: int | None = None) -> Preview:
+        """Do what :meth:`plan` does, on the running event loop."""
+        preview = Preview()
+        report = await self._await(store, Options(mode="plan", limit=limit), preview)
+        return _seen(preview, report)
 
     def replay(
         self, store: StateStore, *, found: Mapping[Key, str | None] | None = None
@@ -318,7 +322,7 @@ class Pipeline:
             if function is not None and is_async(function):
                 raise ConfigurationError(
                     f"{name} is asynchronous, and run() has no event loop for it",
-                    remedy="Use `await run_async(...)`",
+                    remedy="Use `await run_async(...)`, or replay_async, or plan_async",
                 )
 
     def _drive(
@@ -328,11 +332,13 @@ class Pipeline:
         flag = StopFlag()
         return drive(self._execute(store, SyncRuntime(flag), flag, options, preview))
 
-    async def _await(self, store: StateStore, options: Options) -> RunReport:
+    async def _await(
+        self, store: StateStore, options: Options, preview: Preview | None = None
+    ) -> RunReport:
         flag = StopFlag()
         runtime = AsyncRuntime(flag)
         try:
-            return await self._execute(store, runtime, flag, options, None)
+            return await self._execute(store, runtime, flag, options, preview)
         finally:
             runtime.close()
 
@@ -351,6 +357,12 @@ class Pipeline:
             self._stops.remove(flag)
 
 
+def _seen(preview: Preview, report: RunReport) -> Preview:
+    if report.error is not None:
+        raise report.error
+    return preview
+
+
 @frozen
 class _Records:
     """Records at hand, as a source."""
@@ -358,7 +370,7 @@ class _Records:
     records: Iterable[Any]
     key: str | Sequence[str]
     batch: int
-    capabilities: SourceCapabilities = SourceCapabilities(Listing())
+    capabilities: SourceCapabilities = field(factory=lambda: SourceCapabilities(Listing()))
 
     def read(self, after: str | None) -> Iterator[Batch]:
         page: list[Any] = []

@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any, Final
 
-from attrs import define, evolve, field, frozen
+from attrs import Factory, define, evolve, field, frozen
 
 from .errors import ContractError, RecordError
 from .protocols import (
@@ -122,12 +122,10 @@ class Rules:
     mapper: Mapper
     version: Version
     sink: SinkCapabilities
-    salt: bytes = field(init=False)
+    salt: bytes = field(
+        init=False, default=Factory(lambda rules: raw_salt(rules.mapper), takes_self=True)
+    )
     _fingerprints: dict[tuple[str, ...], Fingerprints] = field(init=False, factory=dict)
-
-    @salt.default
-    def _(self) -> bytes:
-        return raw_salt(self.mapper)
 
     def fingerprint(self, row: Any) -> bytes:
         """Return the fingerprint of a mapped record: a tuple, or a mapping.
@@ -188,9 +186,7 @@ def durable(
     return place
 
 
-def disorder(
-    cursor: Cursor, positions: Sequence[str | None], highest: Any
-) -> tuple[bool, Any]:
+def disorder(cursor: Cursor, positions: Sequence[str | None], highest: Any) -> tuple[bool, Any]:
     """Return whether records came out of the cursor's order, and the highest position.
 
     Args:
@@ -398,8 +394,8 @@ class Sends:
             versions=self.versions,
             dest_ids=self.dest_ids,
             rows=self.rows,
-            idempotency_keys=[note and note.idempotency_key for note in noted],
-            bodies=[note and note.body for note in noted],
+            idempotency_keys=[None if note is None else note.idempotency_key for note in noted],
+            bodies=[None if note is None else note.body for note in noted],
         )
 
     def add(
@@ -531,8 +527,8 @@ class _Work:
                         self.parsed[at] = parse(raw)
                     except RecordError as error:
                         rows.refused.setdefault(at, error)
-        for at, error in rows.refused.items():
-            self.refuse(at, Stage.READ, error)
+        for at, why in rows.refused.items():
+            self.refuse(at, Stage.READ, why)
         places = [at for at in range(len(keys)) if at not in rows.refused]
         newest = places
         if len({keys[at] for at in places}) < len(places):
@@ -622,7 +618,8 @@ class _Work:
         if self.batch.records is not None:
             records: Sequence[Any] = [self.batch.records[at] for at in places]
         else:
-            assert self.batch.raws is not None and self.batch.decode is not None
+            assert self.batch.raws is not None
+            assert self.batch.decode is not None
             records = self.batch.decode([self.batch.raws[at] for at in places])
             if len(records) != len(places):
                 raise ContractError(
@@ -696,9 +693,7 @@ class _Work:
             self.plan.entries[key] = entry
         self.close(at, self.closing)
 
-    def succeed(
-        self, at: int, intent: Intent, op: Op, row: Any, fingerprint: bytes | None
-    ) -> None:
+    def succeed(self, at: int, intent: Intent, op: Op, row: Any, fingerprint: bytes | None) -> None:
         """Keep a change of a key whose last write is in doubt, to be written after that."""
         counts = self.plan.counts
         newest = intent.newest
@@ -781,7 +776,8 @@ def columns(
 
 def _original(batch: Batch, at: int) -> str | None:
     if batch.records is None:
-        assert batch.raws is not None and batch.decode is not None
+        assert batch.raws is not None
+        assert batch.decode is not None
         (record,) = batch.decode([batch.raws[at]])
     else:
         record = batch.records[at]
@@ -835,9 +831,7 @@ def _letter(
     )
 
 
-def closable(
-    letters: Iterable[OpenLetter], version: str | None, kind: Version
-) -> list[int]:
+def closable(letters: Iterable[OpenLetter], version: str | None, kind: Version) -> list[int]:
     """Return the ids of the letters that a settled record of their key answers.
 
     A feed that is read again shows old versions first: they answer no newer letter.
@@ -863,9 +857,9 @@ def file_letter(
     """Count a dead letter and file it, unless it lies there already."""
     into.counts.dead += weight
     into.voided.append(letter.key)
-    into.reasons[f"{letter.stage}: {letter.reason}"] = (
-        into.reasons.get(f"{letter.stage}: {letter.reason}", 0) + 1
-    )
+    if weight:
+        reason = f"{letter.stage}: {letter.reason}"
+        into.reasons[reason] = into.reasons.get(reason, 0) + weight
     open_letters = known.letters.get(letter.key, ())
     if any(each.digest == letter.digest for each in open_letters):
         return

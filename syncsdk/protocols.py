@@ -530,9 +530,7 @@ class LookUp(Protocol):
     passed since they were sent.
     """
 
-    def find(
-        self, changes: Changes
-    ) -> Sequence[str | None] | Awaitable[Sequence[str | None]]: ...
+    def find(self, changes: Changes) -> Sequence[str | None] | Awaitable[Sequence[str | None]]: ...
 
 
 @runtime_checkable
@@ -559,6 +557,7 @@ FILTERED: Final = Filtered.FILTERED
 """What a mapper returns for a record that does not belong in the destination."""
 
 
+@runtime_checkable
 class Mapper(Protocol):
     """What each field becomes.
 
@@ -590,7 +589,7 @@ class Owner:
     """
 
     name: str
-    contacts: Sequence[str] = field(default=(), converter=tuple)
+    contacts: tuple[str, ...] = ()
     runbook: str | None = None
 
 
@@ -647,7 +646,8 @@ class Counts:
     def balanced(self) -> bool:
         """Whether the conservation law holds."""
         taken = self.read + self.inferred + self.resumed
-        return taken == sum(getattr(self, name) for name in OUTCOMES)
+        settled: int = sum(getattr(self, name) for name in OUTCOMES)
+        return taken == settled
 
 
 OUTCOMES: Final = (
@@ -716,8 +716,13 @@ class RunReport:
         return self.result.exit_code
 
     def as_json(self) -> str:
-        """Return it as one JSON object; instants are ISO 8601 texts."""
+        """Return it as one JSON object; instants are ISO 8601 texts.
+
+        The result of a run that has not ended is ``running``.
+        """
         shown = asdict(self, filter=lambda item, _: item.name != "error")
+        if self.finished_at is None:
+            shown["result"] = "running"
         return json.dumps(shown, default=lambda moment: moment.isoformat())
 
     def __str__(self) -> str:
@@ -1089,5 +1094,3 @@ class StateStore(Protocol):
     def close(self) -> None:
         """Let go of files and connections."""
         ...
-
-

@@ -23,6 +23,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from .errors import ConfigurationError
@@ -163,7 +164,7 @@ def left(token: contextvars.Token[Runtime | None]) -> None:
 
 def is_async(function: object) -> bool:
     """Return whether calling ``function`` gives something to await or to ``async for``."""
-    while hasattr(function, "func"):  # functools.partial
+    while isinstance(function, partial):
         function = function.func
     call = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004
     return inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
@@ -182,7 +183,7 @@ class _System:
         return time.monotonic()
 
     def random(self) -> float:
-        return random.random()  # noqa: S311  # jitter, not a secret
+        return random.random()
 
     def new_id(self) -> str:
         return uuid.uuid4().hex
@@ -386,7 +387,7 @@ class AsyncRuntime(_System):
             lane = ThreadPoolExecutor(1, thread_name_prefix=f"syncsdk-{place}")
             self._lanes[place] = lane
         return await shielded(
-            asyncio.get_running_loop().run_in_executor(lane, context.run, function, *args)
+            asyncio.get_running_loop().run_in_executor(lane, partial(context.run, function, *args))
         )
 
     def reader(
@@ -417,6 +418,9 @@ async def shielded(work: Awaitable[T]) -> T:
         raise
 
 
+_NOT_OPEN: Final = object()
+
+
 class _AsyncReader:
     """Reads an asynchronous iterator, or a synchronous one on the source's thread."""
 
@@ -432,7 +436,7 @@ class _AsyncReader:
         self._runtime = runtime
         self._open = read
         self._native = is_async(read)
-        self._iterator: Any = None
+        self._iterator: Any = _NOT_OPEN
         self._ask = clock
         self._ahead = ahead
         self._limit = limit
@@ -455,7 +459,7 @@ class _AsyncReader:
         )
 
     async def _fetch(self) -> Any:
-        if self._iterator is None:
+        if self._iterator is _NOT_OPEN:
             await self._start()
         if self._native:
             item = await anext(self._iterator, END)

@@ -24,7 +24,8 @@ from hashlib import blake2b
 from typing import Any, Final, Literal, TypeAlias
 from uuid import UUID
 
-from attrs import field, fields, frozen, has
+import attrs
+from attrs import frozen
 
 from .errors import ConfigurationError, ContractError, RecordError
 
@@ -215,8 +216,9 @@ def _canonical_other(value: object, path: str, depth: int) -> Any:
         return ("object", *_members(value.items(), path, depth))
     if isinstance(value, list | tuple):
         return [canonical(item, f"{path}[{at}]", depth + 1) for at, item in enumerate(value)]
-    if has(type(value)):
-        members = ((item.name, getattr(value, item.name)) for item in fields(type(value)))
+    kind = type(value)
+    if attrs.has(kind):
+        members = ((item.name, getattr(value, item.name)) for item in attrs.fields(kind))
         return ("object", *_members(members, path, depth))
     raise _unfit(f"of type {type(value).__name__}, which is not data", path, "type")
 
@@ -296,7 +298,7 @@ class Fingerprints:
         # Most rows are flat and ASCII: two scans that stay in C say so.
         if _PLAIN.issuperset(map(type, row)):
             for value in row:
-                if value.__class__ is str and not value.isascii():  # type: ignore[attr-defined]
+                if isinstance(value, str) and not value.isascii():
                     break
             else:
                 return tuple(row)
@@ -444,10 +446,10 @@ class Watermark:
     """
 
     field: str
-    lateness: timedelta = field(kw_only=True, validator=_not_negative)
-    format: str = field(kw_only=True, default="iso")
-    granularity: timedelta = field(kw_only=True, default=_TICK, validator=_not_negative)
-    zone: str | None = field(kw_only=True, default=None)
+    lateness: timedelta = attrs.field(kw_only=True, validator=_not_negative)
+    format: str = attrs.field(kw_only=True, default="iso")
+    granularity: timedelta = attrs.field(kw_only=True, default=_TICK, validator=_not_negative)
+    zone: str | None = attrs.field(kw_only=True, default=None)
 
     def __attrs_post_init__(self) -> None:
         if timedelta(0) < self.lateness < self.granularity:
@@ -500,7 +502,7 @@ class Watermark:
             naive = match is not None and match[6] is None and self.zone is not None
             moment, rest = parse_instant(cursor, "UTC" if naive else None)
             return (moment.replace(tzinfo=None), rest), match
-        moment = datetime.strptime(cursor, self.format)
+        moment = datetime.strptime(cursor, self.format)  # noqa: DTZ007  # told below
         if moment.tzinfo is not None:
             return moment.astimezone(UTC).replace(tzinfo=None), None
         if self.zone is None:
@@ -515,13 +517,15 @@ class Watermark:
             step = Decimal(1).scaleb(min(int(exponent), 0))
             return ticks, f"{ticks.quantize(step, rounding='ROUND_FLOOR'):f}"
         if self.format == "iso":
-            match = self._read(cursor)[1]
-            if match[6] is None:
+            match = _ISO.fullmatch(cursor)
+            assert match is not None  # its position was read
+            suffix: str | None = match[6]
+            if suffix is None:
                 wall = self._wall(at)
                 return (wall, ""), _iso_like(match, wall)
-            if match[6] in "Zz":
+            if suffix in "Zz":
                 return (at.replace(tzinfo=None), ""), _iso_like(match, at)
-            offset = datetime.fromisoformat(f"2000-01-01 00:00{match[6]}").tzinfo
+            offset = datetime.fromisoformat(f"2000-01-01 00:00{suffix}").tzinfo
             return (at.replace(tzinfo=None), ""), _iso_like(match, at.astimezone(offset))
         if "%z" in self.format:
             return at.replace(tzinfo=None), at.strftime(self.format)
@@ -541,7 +545,7 @@ class Watermark:
 
 
 def _iso_like(like: re.Match[str], moment: datetime) -> str:
-    day, separator, minutes, seconds, fraction, offset = like.groups()
+    _, separator, minutes, seconds, fraction, offset = like.groups()
     text = moment.strftime("%Y-%m-%d").rjust(10, "0")
     if minutes is not None:
         text += separator + moment.strftime("%H:%M")
@@ -618,7 +622,7 @@ class Token:
             token is stored only once that is past what may still be late.
     """
 
-    lateness: timedelta = field(kw_only=True, default=timedelta(0), validator=_not_negative)
+    lateness: timedelta = attrs.field(kw_only=True, default=timedelta(0), validator=_not_negative)
 
 
 @frozen

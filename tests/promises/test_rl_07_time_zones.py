@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -49,9 +48,7 @@ def lost(watermark: Watermark, write: Callable[[datetime], str], start: datetime
         page = sorted(each for each in shown if cursor is None or each[0] >= cursor)
         read.update(n for _, n in page)
         after = page[-1][0] if page else None
-        cursor = durable(
-            watermark, after, old=cursor, cap=now - watermark.lateness, watermark=None
-        )
+        cursor = durable(watermark, after, old=cursor, cap=now - watermark.lateness, watermark=None)
         now += timedelta(minutes=23)
     return set(range(len(rows))) - read
 
@@ -98,6 +95,8 @@ def test_a_timestamp_without_an_offset_or_zone_is_refused() -> None:
     from syncsdk.errors import ContractError
 
     mark = Watermark("changed", lateness=timedelta(0))
-    error: Any = pytest.raises(ContractError, mark.position, "2026-03-29T02:30:00")
 
-    assert "zone=" in error.value.remedy
+    with pytest.raises(ContractError) as caught:
+        mark.position("2026-03-29T02:30:00")
+
+    assert "zone=" in caught.value.remedy

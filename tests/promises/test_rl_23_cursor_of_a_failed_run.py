@@ -1,7 +1,5 @@
 """RL-23: a run that failed has no side door through which its cursor is saved."""
 
-from typing import Any
-
 from attrs import evolve
 
 from syncsdk.engine import Run

@@ -58,7 +58,7 @@ def test_a_store_that_stays_full_fails_the_run_and_loses_nothing(store: Any) -> 
 
     assert report.result is Result.FAILED
     assert "disk is full" in str(report.reason)
-    report, sink = run(store)
+    report, _ = run(store)
     assert report.counts.created == 4
 
 

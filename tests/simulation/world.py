@@ -514,15 +514,11 @@ class SimulatedSource:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.keyset = Keyset(
-            "stamp", "id", lateness=LATENESS, granularity=timedelta(seconds=1)
-        )
+        self.keyset = Keyset("stamp", "id", lateness=LATENESS, granularity=timedelta(seconds=1))
         cursors = {
             "keyset": self.keyset,
             "unordered": self.keyset,
-            "watermark": Watermark(
-                "stamp", lateness=LATENESS, granularity=timedelta(seconds=1)
-            ),
+            "watermark": Watermark("stamp", lateness=LATENESS, granularity=timedelta(seconds=1)),
             "token": Token(),
             "held token": Token(lateness=LATENESS),
             "listing": Listing(),
@@ -536,8 +532,7 @@ class SimulatedSource:
         self.began = 0.0
 
     def clock(self) -> datetime:
-        moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.began)
-        return moment
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.began)
 
     def read(self, after: str | None) -> Iterator[Batch]:
         self.began = self.world.clock
@@ -641,7 +636,7 @@ class SimulatedSink:
     """What all sinks share: they are told one change after the other, and fail."""
 
     world: World
-    capabilities: SinkCapabilities = SinkCapabilities(upsert=True)
+    capabilities: SinkCapabilities
 
     def write(self, changes: Changes) -> Sequence[Outcome]:
         world = self.world
@@ -769,9 +764,7 @@ class LookUpSink(SimulatedSink):
     def __init__(self, world: World) -> None:
         super().__init__(
             world,
-            SinkCapabilities(
-                deletes=True, lookup_lag=timedelta(seconds=LAG + 3), bulk=world.bulk
-            ),
+            SinkCapabilities(deletes=True, lookup_lag=timedelta(seconds=LAG + 3), bulk=world.bulk),
         )
 
     def find(self, changes: Changes) -> Sequence[str | None]:
