@@ -89,7 +89,7 @@ from .protocols import (
 )
 from .runtime import END, Reader, Runtime, entered, left
 from .telemetry import Telemetry, logger
-from .values import UNSET, Key, Keyset, Token, Watermark, idempotency_key, unpack
+from .values import UNSET, Key, Keyset, Listing, Token, Watermark, idempotency_key, unpack
 
 __all__ = ["Flow", "Options", "Preview", "Run"]
 
@@ -338,9 +338,11 @@ class Run:
         if report.result is Result.SUCCESS and (counts.dead or counts.pending or report.intents):
             reasons = []
             if counts.dead:
-                reasons.append(f"{counts.dead} records became dead letters")
+                became = "became a dead letter" if counts.dead == 1 else "became dead letters"
+                reasons.append(f"{_number(counts.dead, 'record')} {became}")
             if counts.pending or report.intents:
-                reasons.append(f"{max(counts.pending, report.intents)} writes are in doubt")
+                doubtful = max(counts.pending, report.intents)
+                reasons.append(f"{_number(doubtful, 'write')} in doubt")
             self._result(
                 Result.PARTIAL,
                 " and ".join(reasons),
@@ -392,12 +394,18 @@ class Run:
         self.checkpoint = await self.runtime.call("store.load", self.store.load, self.flow.name)
         digest, source = self.flow.rules.mapper.digest, self.flow.source_digest
         self.ahead = self.checkpoint
+        whole = isinstance(self.flow.source.capabilities.cursor, Listing)
         if self.checkpoint.seq == 0:
             self.ahead = evolve(self.checkpoint, mapping=digest, source=source)
-        elif self.options.mode != "backfill" and (
-            self.checkpoint.mapping,
-            self.checkpoint.source,
-        ) != (digest, source):
+        elif (
+            self.options.mode in ("incremental", "plan")
+            and not whole
+            and (
+                self.checkpoint.mapping,
+                self.checkpoint.source,
+            )
+            != (digest, source)
+        ):
             changed = "mapping" if self.checkpoint.mapping != digest else "source"
             self.report.warnings.append(
                 f"backfill due: the {changed} has changed since all records were read; "
@@ -629,7 +637,8 @@ class Run:
                 self.ahead, cursor=self.checkpoint.cursor if cursor is None else cursor
             )
         self.ahead = evolve(self.ahead, hint=None, hint_after=None, hint_clock=None)
-        if self.options.mode == "backfill":
+        whole = isinstance(self.flow.source.capabilities.cursor, Listing)
+        if self.options.mode == "backfill" or whole:
             self.ahead = evolve(
                 self.ahead,
                 mapping=self.flow.rules.mapper.digest,
@@ -674,7 +683,7 @@ class Run:
             raise error
         if done.unsettled:
             raise TransientError(
-                f"whether {done.unsettled} changes took effect is unknown",
+                f"whether {_number(done.unsettled, 'change')} took effect is unknown",
                 remedy="Run again: their batch is sent again, which is safe for this sink",
             )
         if not replaying:
@@ -761,7 +770,7 @@ class Run:
                     note = sends.intent(at, now, counted=False)
                     notes[at] = self._rendered(note, changes[at - changes.ids[0]])
                 except RecordError as error:
-                    outcomes[at] = Rejected(at, error.code or "render", path=error.path)
+                    outcomes[at] = _rejected(at, error)
             elif leaves_doubt(sends.before[at]):
                 doubted.append(sends.keys[at])
         if notes or doubted:
@@ -798,7 +807,7 @@ class Run:
                 raise
             if len(changes) == 1:
                 at = changes.ids[0]
-                outcomes[at] = Rejected(at, error.code or "rejected", path=error.path)
+                outcomes[at] = _rejected(at, error)
                 return
             half = len(changes) // 2
             await self._send(changes[:half], outcomes)
@@ -1102,6 +1111,14 @@ def _sends(notes: Sequence[Intent], known: Known) -> Sends:
     return sends
 
 
+def _number(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _rejected(at: int, error: RecordError) -> Rejected:
+    return Rejected(at, error.code or "rejected", error.detail, error.path)
+
+
 def _stored(original: str | None) -> str | None:
     return original
 
@@ -1113,7 +1130,7 @@ def check_parts(source: Source, sink: Sink) -> None:
         ConfigurationError: in a sentence that names the way out.
     """
     gives, takes = source.capabilities, sink.capabilities
-    if lateness(gives.cursor) and not hasattr(source, "clock"):
+    if lateness(gives.cursor) and not callable(getattr(source, "clock", None)):
         raise ConfigurationError(
             "the source declares a lateness but has no clock()",
             remedy="Add clock(): the source's own time at the start of the read, never the "

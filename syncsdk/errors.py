@@ -128,6 +128,8 @@ class RecordError(SyncError):
         path: the place in the record, such as ``$.address.city`` or a field's name.
         code: a short constant for summaries, logs and metrics, such as ``422`` or
             ``too_long``.
+        detail: the other side's own words. They may quote the record, so they are kept in
+            the dead letter only, and are not part of the text.
     """
 
     def __init__(
@@ -138,11 +140,13 @@ class RecordError(SyncError):
         key: tuple[str, ...] | None = None,
         path: str | None = None,
         code: str | None = None,
+        detail: str | None = None,
     ) -> None:
         super().__init__(message, remedy=remedy)
         self.key = key
         self.path = path
         self.code = code
+        self.detail = detail
 
     def __str__(self) -> str:
         where = "" if self.path is None else f"{self.path}: "

@@ -811,16 +811,17 @@ def _letter(
     original: str | None,
     mapped: str | None,
     deleted: bool,
-    detail: str | None = None,
 ) -> Letter:
-    content = f"{deleted}|{version}|{original if original is not None else mapped}"
+    # What was stored only as mapped is told from what was stored as read: a letter with the
+    # original can be replayed, so it takes the other's place.
+    content = f"{deleted}|{version}|{original is None}|{mapped if original is None else original}"
     return Letter(
         key=key,
         version=version,
         stage=stage,
         code=error.code or "refused",
         reason=str(error),
-        detail=detail,
+        detail=error.detail,
         original=original,
         mapped=mapped,
         deleted=deleted,
@@ -1068,6 +1069,7 @@ def _rejection(sends: Sends, at: int, outcome: Rejected, stamp: Stamp) -> Letter
         remedy="Mend the record in its source, or the mapping, and replay the dead letter",
         path=outcome.path,
         code=outcome.code,
+        detail=outcome.detail,
     )
     deleted = sends.ops[at] is Op.DELETE
     return _letter(
@@ -1079,7 +1081,6 @@ def _rejection(sends: Sends, at: int, outcome: Rejected, stamp: Stamp) -> Letter
         original=sends.originals[at](),
         mapped=None if deleted else packed(dict(zip(sends.fields, sends.rows[at], strict=True))),
         deleted=deleted,
-        detail=outcome.detail,
     )
 
 

@@ -178,17 +178,18 @@ class Batch:
         """Make a batch of records that are mappings, taking the columns from their fields.
 
         Args:
-            records: mappings, such as parsed JSON objects. Anything else among them is
-                refused, and becomes a dead letter.
+            records: mappings, such as parsed JSON objects, and :class:`Refused`. Anything
+                else among them is refused, and becomes a dead letter.
             key: the field that holds the key, or several.
             version: the field that holds the version.
-            deleted: the field that is true for a deleted record.
+            deleted: the field that says whether a record is deleted: true, false, 1, 0 or
+                null. A record where it is anything else is refused.
             after, watermark, hint: see :class:`Batch`.
         """
         names = (key,) if isinstance(key, str) else tuple(key)
         one = names[0] if len(names) == 1 else None
         read: list[Any] = [
-            item if isinstance(item, Mapping) else Refused(_not_an_object(item), item)
+            item if isinstance(item, Mapping | Refused) else Refused(_not_an_object(item), item)
             for item in records
         ]
         rows: list[Mapping[str, Any]] = [{} if isinstance(item, Refused) else item for item in read]
@@ -201,7 +202,7 @@ class Batch:
             keys,
             read,
             versions=None if version is None else [row.get(version) for row in rows],
-            deleted=None if deleted is None else [bool(row.get(deleted)) for row in rows],
+            deleted=None if deleted is None else _flags(read, rows, deleted),
             after=after,
             watermark=watermark,
             hint=hint,
@@ -228,6 +229,24 @@ class Batch:
             watermark=self.watermark if last else None,
             hint=self.hint if last else None,
         )
+
+
+def _flags(read: list[Any], rows: Sequence[Mapping[str, Any]], name: str) -> list[bool]:
+    """Return whether each record is deleted; refuse, in ``read``, one that does not say."""
+    flags: list[bool] = []
+    for at, row in enumerate(rows):
+        flag = row.get(name)
+        plain = flag is None or (isinstance(flag, int) and flag in (0, 1))
+        flags.append(plain and bool(flag))
+        if not plain:
+            error = RecordError(
+                f"whether it is deleted is told by a value of type {type(flag).__name__}",
+                remedy="Give true, false, 1, 0 or null, or make the column of flags yourself",
+                path=name,
+                code="deleted",
+            )
+            read[at] = Refused(error, row)
+    return flags
 
 
 def _not_an_object(item: object) -> RecordError:
@@ -481,7 +500,8 @@ class SinkCapabilities:
         upsert: a change may be sent again, any number of times, with the same effect as
             once. Such a sink needs no second commit for each batch.
         deletes: DELETE is understood. Deleting what is not there is applied.
-        atomic: one ``write`` is applied wholly or not at all.
+        atomic: a ``write`` that raised has applied nothing. (Outcomes may still reject some
+            changes and apply the others.)
         idempotency_key: the destination recognises ``change.idempotency_key``. The sink
             then has ``render`` (see :class:`Renders`).
         key_lifetime: how long the destination remembers such a key. One older than half of
@@ -578,6 +598,10 @@ class Mapper(Protocol):
     def map_batch(self, records: Sequence[Any]) -> Sequence[Any]: ...
 
 
+def _as_tuple(items: Sequence[str]) -> Sequence[str]:
+    return tuple(items)
+
+
 @frozen
 class Owner:
     """Who answers for a pipeline.
@@ -589,7 +613,7 @@ class Owner:
     """
 
     name: str
-    contacts: tuple[str, ...] = ()
+    contacts: Sequence[str] = field(default=(), converter=_as_tuple)
     runbook: str | None = None
 
 
@@ -739,9 +763,12 @@ class RunReport:
             lines.append(f"  {self.reason}" + (f". {self.remedy}" if self.remedy else ""))
         lines += [f"  refused {number} ×: {why}" for why, number in self.refusals.items()]
         if self.letters:
-            lines.append(f"  {self.letters} open dead letters")
+            lines.append(f"  {self.letters} open dead letter" + "s"[self.letters == 1 :])
         if self.intents:
-            lines.append(f"  {self.intents} writes in doubt, resolved first in the next run")
+            lines.append(
+                f"  {self.intents} write{'s'[self.intents == 1 :]} in doubt, resolved first in "
+                "the next run"
+            )
         if self.resume_at is not None:
             lines.append(f"  resumes at {self.resume_at:%Y-%m-%d %H:%M:%S} UTC")
         lines += [f"  warning: {warning}" for warning in self.warnings]

@@ -519,7 +519,7 @@ class Watermark:
         if self.format == "iso":
             match = _ISO.fullmatch(cursor)
             assert match is not None  # its position was read
-            suffix: str | None = match[6]
+            suffix: Any = match[6]
             if suffix is None:
                 wall = self._wall(at)
                 return (wall, ""), _iso_like(match, wall)
@@ -552,7 +552,9 @@ def _iso_like(like: re.Match[str], moment: datetime) -> str:
     if seconds is not None:
         text += moment.strftime(":%S")
     if fraction is not None:
-        text += seconds[3] + f"{moment.microsecond:06}"[: len(fraction)].ljust(len(fraction), "0")
+        text += (seconds or "")[3:4] + f"{moment.microsecond:06}"[: len(fraction)].ljust(
+            len(fraction), "0"
+        )
     gap = " " if offset is not None and like.string[-len(offset) - 1] == " " else ""
     return text + gap + (offset or "")
 

@@ -61,11 +61,7 @@ class Table:
             rows = sorted(self.rows.values(), key=lambda row: (row["ts"], row["id"]))
             if after is not None:
                 value, id = self.keyset.split(after)
-                rows = [
-                    row
-                    for row in rows
-                    if (at(row["ts"]), row["id"]) > (value, id or "")
-                ]
+                rows = [row for row in rows if (at(row["ts"]), row["id"]) > (value, id or "")]
             page = rows[: self.page]
             if not page:
                 return

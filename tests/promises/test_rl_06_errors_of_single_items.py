@@ -9,6 +9,8 @@ from syncsdk import Applied, MemoryStore, Rejected, Result, Unknown, engine
 from tests.fakes import Table, Upserts, pipeline, row
 from tests.promises import first_violation, holds, mutant, used
 
+pytestmark = pytest.mark.usefixtures("face")
+
 
 class Forgetful(Upserts):
     """Writes all but one row, and answers as it is told."""

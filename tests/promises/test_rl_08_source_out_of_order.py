@@ -3,9 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from syncsdk import MemoryStore, TransientError, engine
 from tests.fakes import Table, Upserts, at, pipeline, row
 from tests.promises import mutant, used
+
+pytestmark = pytest.mark.usefixtures("face")
 
 
 class Shuffled(Table):

@@ -8,6 +8,8 @@ from syncsdk import UNSET, Change, MemoryStore
 from tests.fakes import Table, Upserts, pipeline, row
 from tests.promises import mutant, used
 
+pytestmark = pytest.mark.usefixtures("face")
+
 VALUES = [UNSET, None, "", 0, "x"]
 LEFT_OUT = object()
 

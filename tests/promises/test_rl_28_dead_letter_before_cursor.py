@@ -2,10 +2,14 @@
 
 from typing import Any
 
+import pytest
+
 from syncsdk import MemoryStore, planning
 from syncsdk.protocols import Letter
 from tests.fakes import Table, Upserts, pipeline, row
 from tests.promises import first_violation, holds, mutant, used
+
+pytestmark = pytest.mark.usefixtures("face")
 
 file_letter = planning.file_letter
 

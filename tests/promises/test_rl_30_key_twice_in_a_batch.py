@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,6 +11,8 @@ from syncsdk import INTEGER, Batch, Changes, MemoryStore, Outcome, Result, plann
 from syncsdk.errors import ContractError
 from tests.fakes import Pages, Upserts, pipeline
 from tests.promises import mutant, used
+
+pytestmark = pytest.mark.usefixtures("face")
 
 
 class Strict(Upserts):

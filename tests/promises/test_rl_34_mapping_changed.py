@@ -2,9 +2,13 @@
 
 from typing import Any
 
+import pytest
+
 from syncsdk import Batch, Listing, MemoryStore, SourceCapabilities, TransientError, planning
 from tests.fakes import Table, Upserts, pipeline, row
 from tests.promises import mutant, used
+
+pytestmark = pytest.mark.usefixtures("face")
 
 
 class Lines:

@@ -11,6 +11,8 @@ from syncsdk.engine import Run
 from tests.fakes import Pages, Upserts, pipeline
 from tests.promises import mutant, used
 
+pytestmark = pytest.mark.usefixtures("face")
+
 BUDGET = 300
 
 

@@ -10,6 +10,8 @@ from syncsdk.errors import CheckpointError
 from tests.fakes import Table, Upserts, pipeline, row
 from tests.promises import mutant, used
 
+pytestmark = pytest.mark.usefixtures("face")
+
 
 def failing(store: Any, *faults: str) -> Any:
     """Make the commits of a store fail as told: before or after they took effect."""

@@ -12,6 +12,8 @@ from syncsdk.protocols import Checkpoint, Commit
 from tests.fakes import Table, Upserts, pipeline, row
 from tests.promises import mutant, used
 
+pytestmark = pytest.mark.usefixtures("face")
+
 
 @pytest.fixture(params=["memory", "sqlite"])
 def store(request: Any, tmp_path: Path) -> Any:

@@ -12,6 +12,8 @@ from syncsdk import Changes, MemoryStore, Outcome, engine, errors
 from tests.fakes import Table, Upserts, pipeline, row
 from tests.promises import mutant, used
 
+pytestmark = pytest.mark.usefixtures("face")
+
 
 class Mute(Upserts):
     """Writes, and on its second call does not answer."""
