@@ -893,22 +893,21 @@ class Run:
         for observer in self.flow.observers:
             self._watched(observer.on_progress)
 
-    async def _settled(self, commit: Commit) -> None:
+    async def _settled(self, commit: Commit, *, last: bool = False) -> None:
         """Commit; where the store cannot say whether it did, read back and decide."""
-        for last in (False, True):
-            try:
-                await self.runtime.call("store.commit", self.store.commit, self.lease, commit)
+        try:
+            await self.runtime.call("store.commit", self.store.commit, self.lease, commit)
+        except FencedError:
+            raise
+        except Exception:
+            stored: Checkpoint = await self.runtime.call(
+                "store.load", self.store.load, self.flow.name
+            )
+            if committed(stored, commit.checkpoint):
                 return
-            except FencedError:
+            if last or stored.seq != commit.checkpoint.seq - 1:
                 raise
-            except Exception:
-                stored: Checkpoint = await self.runtime.call(
-                    "store.load", self.store.load, self.flow.name
-                )
-                if committed(stored, commit.checkpoint):
-                    return
-                if last or stored.seq != commit.checkpoint.seq - 1:
-                    raise
+            await self._settled(commit, last=True)
 
     async def _renew(self) -> None:
         now = self.runtime.monotonic()

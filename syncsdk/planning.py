@@ -186,16 +186,14 @@ def durable(
     return place
 
 
-def disorder(cursor: Cursor, positions: Sequence[str | None], highest: Any) -> tuple[bool, Any]:
+def disorder(cursor: Watermark, positions: Sequence[str | None], highest: Any) -> tuple[bool, Any]:
     """Return whether records came out of the cursor's order, and the highest position.
 
     Args:
-        cursor: the source's kind; tokens and listings have no order.
+        cursor: the source's kind.
         positions: each record's place, in the cursor's format; None where unknown.
         highest: what this returned for the batch before; None at first.
     """
-    if not isinstance(cursor, Watermark):
-        return False, highest
     places: Iterable[str | None] = positions
     if _sorted_text(cursor, positions):
         places = (positions[0], positions[-1])
@@ -343,12 +341,12 @@ def compact(keys: Sequence[Key], order: Sequence[Any], places: Sequence[int]) ->
     return sorted(newest.values())
 
 
-def is_stale(rules: Rules, version: Any, known: str | None) -> bool:
+def is_stale(kind: Version, version: Any, known: str | None) -> bool:
     """Return whether a parsed version is strictly older than the raw one that is known."""
     if version is None or known is None:
         return False
     try:
-        return bool(version < rules.version.parse(known))
+        return bool(version < kind.parse(known))
     except RecordError:
         return False  # the declaration changed since: what cannot be compared is not older
 
@@ -574,7 +572,7 @@ class _Work:
                     counts.unchanged += 1
                     continue
                 last = entry.version
-            if is_stale(self.rules, self.parsed[at], last):
+            if is_stale(self.rules.version, self.parsed[at], last):
                 counts.stale += 1
                 if self.closing is LetterStatus.REPLAYED:
                     self.close(at, LetterStatus.SUPERSEDED)
@@ -837,19 +835,11 @@ def closable(letters: Iterable[OpenLetter], version: str | None, kind: Version) 
 
     A feed that is read again shows old versions first: they answer no newer letter.
     """
-    return [
-        letter.id
-        for letter in letters
-        if version is None or not _older(version, letter.version, kind)
-    ]
-
-
-def _older(version: str, than: str | None, kind: Version) -> bool:
     try:
-        mine, other = kind.parse(version), None if than is None else kind.parse(than)
+        mine = None if version is None else kind.parse(version)
     except RecordError:
-        return False
-    return other is not None and bool(mine < other)
+        mine = None  # the record is refused for that, and answers what lies there of its key
+    return [letter.id for letter in letters if not is_stale(kind, mine, letter.version)]
 
 
 def file_letter(

@@ -143,12 +143,8 @@ class _Memory:
             return
         self.letters[id] = evolve(letter, status=status)
         self.closed[id] = now
-        self.drop_open(letter)
-
-    def drop_open(self, letter: Letter) -> None:
-        ids = self.open[letter.key]
-        del ids[letter.id]
-        if not ids:
+        del self.open[letter.key][id]
+        if not self.open[letter.key]:
             del self.open[letter.key]
 
     def blank(self, before: datetime) -> None:
@@ -643,7 +639,7 @@ class SQLiteStore:
                     remedy="Mend the text in the connector that returned it",
                 ) from error
             except BaseException:
-                self._disconnect()  # which rolls back, whatever state it is in
+                self._disconnect()  # which rolls back
                 raise
 
     def _rows(self, select: str, *values: Any) -> list[Any]:
@@ -699,8 +695,8 @@ class SQLiteStore:
     def _write_ahead(self, connection: Connection) -> None:
         import sqlite3
 
-        # SQLite's timeout does not cover this switch: without patience of our own, processes
-        # that start on a new file at the same time fail.
+        # SQLite does not wait here if somebody else writes: without patience of our own, one
+        # in some hundred processes that start on a new file at the same time failed.
         pause = 0.01
         left = int(self._busy_timeout / pause)
         while True:
@@ -714,9 +710,17 @@ class SQLiteStore:
             threading.Event().wait(pause)
 
     def _disconnect(self) -> None:
+        import sqlite3
+
         connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        if connection is None:
+            return
+        # SQLite rolls back only what it can close: a cursor that lives on in a traceback would
+        # keep the file locked.
+        if connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+        connection.close()
 
     def _rest(self) -> None:
         """Let go of the connection before a fork.
@@ -789,8 +793,9 @@ class SQLiteStore:
         intents = [_row(intent, _INTENT) for intent in commit.intents]
         with self._write() as connection:
             id, held = self._admit(connection, lease, commit.pipeline)
-            found = connection.execute("SELECT seq FROM checkpoints WHERE pipeline = ?", (id,))
-            _check_seq((found.fetchone() or (0,))[0], commit)
+            select = "SELECT seq FROM checkpoints WHERE pipeline = ?"
+            found = connection.execute(select, (id,)).fetchall()
+            _check_seq(found[0][0] if found else 0, commit)
             connection.execute(_PUT_CHECKPOINT, (id, *_row(commit.checkpoint, _CHECKPOINT)))
             rows = [(id, key_text(key), *entry) for key, entry in commit.entries.items()]
             rows.sort()  # neighbours on a page are written together
@@ -1003,7 +1008,7 @@ def _check(connection: Connection, path: str) -> None:
 
 def _held(connection: Connection, pipeline: str) -> tuple[int, _Held]:
     select = f"SELECT id, {', '.join(_HELD)} FROM pipelines WHERE name = ?"
-    for id, *row in connection.execute(select, (pipeline,)):
+    for id, *row in connection.execute(select, (pipeline,)).fetchall():
         return id, _value(_Held, _HELD, row)
     return 0, _Held()
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from syncsdk import Batch, Listing, MemoryStore, SourceCapabilities, TransientError, planning
+from syncsdk import Batch, MemoryStore, SourceCapabilities, Token, TransientError, planning
 from tests.fakes import Table, Upserts, pipeline, row
 from tests.promises import mutant, used
 
@@ -14,14 +14,16 @@ pytestmark = pytest.mark.usefixtures("face")
 class Lines:
     """A source with raw bytes: what did not change is not even decoded."""
 
-    capabilities = SourceCapabilities(Listing())
+    capabilities = SourceCapabilities(Token())
 
     def __init__(self, *lines: str) -> None:
         self.lines = lines
 
     def read(self, after: str | None) -> Any:
-        raws = [line.encode() for line in self.lines]
-        yield Batch([line[0] for line in self.lines], raws=raws, decode=self.decode)
+        if after is None:
+            raws = [line.encode() for line in self.lines]
+            keys = [line[0] for line in self.lines]
+            yield Batch(keys, raws=raws, decode=self.decode, after="1")
 
     def decode(self, raws: Any) -> Any:
         return [raw.decode() for raw in raws]
