@@ -23,21 +23,19 @@ import signal
 import sys
 import time
 import traceback
-import uuid
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from attrs import asdict, evolve, frozen
+from attrs import asdict, frozen
 
 from . import stores
-from .engine import LEASE_TTL
 from .errors import ConfigurationError, RecordError, SyncError, TransientError
-from .pipeline import Pipeline
-from .protocols import OUTCOMES, Commit, Letter, LetterStatus, Result, RunReport, StateStore
+from .pipeline import Pipeline, check_open, discard, no_letters, open_letters
+from .protocols import OUTCOMES, Result, RunReport, StateStore
 from .values import Key, as_key
 
 if TYPE_CHECKING:
@@ -271,7 +269,7 @@ def dead_letters(
             return _show(screen, memory, pipeline, ids)
         if action == "discard":
             return _discard(screen, memory, pipeline, ids, yes)
-        letters = list(_open_letters(memory, pipeline))
+        letters = list(open_letters(memory, pipeline))
     names = "id", "at", "key", "stage", "code", "reason"
     listed = [{name: _data(name, getattr(letter, name)) for name in names} for letter in letters]
     rows = [
@@ -287,7 +285,7 @@ def _show(screen: Screen, memory: StateStore, pipeline: str, ids: Sequence[int])
         raise ConfigurationError("show takes one id", remedy="Give that of one dead letter")
     found = memory.letters(pipeline, status=None, after=ids[0] - 1, limit=1)
     if not found or found[0].id != ids[0]:
-        raise _no_letters(pipeline, ids)
+        raise no_letters(pipeline, ids)
     shown = {name: _data(name, value) for name, value in asdict(found[0], recurse=False).items()}
     lines: list[str] = []
     for name, value in shown.items():
@@ -312,7 +310,7 @@ def _discard(
 
     if not ids:
         raise ConfigurationError("discard takes ids", remedy="Give those of open dead letters")
-    _check_open(memory, pipeline, ids)
+    check_open(memory, pipeline, ids)
     try:
         asked = f"Discard {len(set(ids))} dead letters of {pipeline} for good?"
         agreed = yes or click.confirm(asked, err=True)
@@ -327,55 +325,6 @@ def _discard(
 _DISCARD: Final = "discard"
 
 
-def discard(store: StateStore, pipeline: str, ids: Collection[int]) -> None:
-    """Close open dead letters of a pipeline as discarded, all of them or none.
-
-    Raises:
-        ConfigurationError: one of them is not open.
-        TransientError: a run is under way.
-    """
-    now = stores.utc_now()
-    report = RunReport(uuid.uuid4().hex, pipeline, "", _DISCARD, now, result=Result.FAILED)
-    lease = store.acquire(pipeline, report.run_id, LEASE_TTL)
-    if lease is None:
-        raise TransientError(
-            f"a run of {pipeline} is under way, and nothing was discarded",
-            remedy="Try again when it has ended",
-            retry_after=LEASE_TTL.total_seconds(),
-        )
-    try:
-        _check_open(store, pipeline, ids)
-        last = store.load(pipeline)
-        new = evolve(last, seq=last.seq + 1, run_id=lease.run_id, token=lease.token)
-        closed = dict.fromkeys(ids, LetterStatus.DISCARDED)
-        store.commit(lease, Commit(pipeline, new, closed=closed, report=report.as_json()))
-        report.letters, report.intents = store.totals(pipeline)
-        report.result = Result.SUCCESS
-    finally:
-        report.finished_at = stores.utc_now()
-        store.release(lease, report.as_json())
-
-
-def _check_open(store: StateStore, pipeline: str, ids: Collection[int]) -> None:
-    missing = set(ids) - {letter.id for letter in _open_letters(store, pipeline)}
-    if missing:
-        raise _no_letters(pipeline, missing)
-
-
-def _no_letters(pipeline: str, ids: Collection[int]) -> ConfigurationError:
-    return ConfigurationError(
-        f"{pipeline} has no such dead letter: {', '.join(map(str, sorted(ids)))}",
-        remedy="List the open ones with `syncsdk dead-letters`",
-    )
-
-
-def _open_letters(store: StateStore, pipeline: str) -> Iterator[Letter]:
-    after = 0
-    while letters := store.letters(pipeline, after=after):
-        yield from letters
-        after = letters[-1].id
-
-
 def replay(screen: Screen, *, app: str, store: str, found: Sequence[str]) -> int:
     """Deliver the open dead letters again.
 
@@ -385,7 +334,7 @@ def replay(screen: Screen, *, app: str, store: str, found: Sequence[str]) -> int
     with _aside():
         pipeline = load(app)
         with _opened(store, new=False) as memory, _stopping(pipeline):
-            unknown = set(answers) - {each.key for each in _open_letters(memory, pipeline.name)}
+            unknown = set(answers) - {each.key for each in open_letters(memory, pipeline.name)}
             if unknown:
                 raise ConfigurationError(
                     f"no open dead letter has the key {' or '.join(map(_key, sorted(unknown)))}",

@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, get_type_hints, is_typeddict
 
-from attrs import field, fields, frozen, has
+from attrs import evolve, field, fields, frozen, has
 
-from .engine import Flow, Options, Preview, Run, check_parts
-from .errors import ConfigurationError, RecordError
+from .engine import LEASE_TTL, Flow, Options, Preview, Run, check_parts
+from .errors import ConfigurationError, RecordError, TransientError
 from .planning import Rules, Tolerance
 from .protocols import (
     FILTERED,
     Batch,
+    Commit,
+    Letter,
+    LetterStatus,
     Mapper,
     Observer,
     Owner,
+    Result,
     RunReport,
     Sink,
     Source,
@@ -33,7 +37,15 @@ from .protocols import (
 from .runtime import AsyncRuntime, Runtime, StopFlag, SyncRuntime, drive, is_async
 from .values import UNSET, Key, Listing
 
-__all__ = ["CallableMapper", "Pipeline", "upsert"]
+__all__ = [
+    "CallableMapper",
+    "Pipeline",
+    "check_open",
+    "discard",
+    "no_letters",
+    "open_letters",
+    "upsert",
+]
 
 
 class CallableMapper:
@@ -285,6 +297,10 @@ class Pipeline:
         """Do what :meth:`replay` does, on the running event loop."""
         return await self._await(store, Options(mode="replay", found=dict(found or {})))
 
+    def discard(self, store: StateStore, ids: Collection[int]) -> None:
+        """Close open dead letters as discarded; see :func:`discard`."""
+        discard(store, self.name, ids)
+
     def stop(self) -> None:
         """End the runs under way after the batch at hand, as stopped.
 
@@ -361,6 +377,61 @@ def _seen(preview: Preview, report: RunReport) -> Preview:
     if report.error is not None:
         raise report.error
     return preview
+
+
+def discard(store: StateStore, pipeline: str, ids: Collection[int]) -> None:
+    """Close open dead letters of a pipeline as discarded, all of them or none.
+
+    Nothing will deliver these records, unless they are read again and differ from what is
+    known. It takes the right to run for a moment, and leaves a run of mode ``discard``.
+
+    Raises:
+        ConfigurationError: one of them is not open.
+        TransientError: a run is under way.
+    """
+    now = SyncRuntime().now()
+    report = RunReport(SyncRuntime().new_id(), pipeline, "", "discard", now, result=Result.FAILED)
+    lease = store.acquire(pipeline, report.run_id, LEASE_TTL)
+    if lease is None:
+        raise TransientError(
+            f"a run of {pipeline} is under way, and nothing was discarded",
+            remedy="Try again when it has ended",
+            retry_after=LEASE_TTL.total_seconds(),
+        )
+    try:
+        check_open(store, pipeline, ids)
+        last = store.load(pipeline)
+        new = evolve(last, seq=last.seq + 1, run_id=lease.run_id, token=lease.token)
+        closed = dict.fromkeys(ids, LetterStatus.DISCARDED)
+        store.commit(lease, Commit(pipeline, new, closed=closed, report=report.as_json()))
+        report.letters, report.intents = store.totals(pipeline)
+        report.result = Result.SUCCESS
+    finally:
+        report.finished_at = SyncRuntime().now()
+        store.release(lease, report.as_json())
+
+
+def check_open(store: StateStore, pipeline: str, ids: Collection[int]) -> None:
+    """Raise ConfigurationError unless all of these dead letters are open."""
+    missing = set(ids) - {letter.id for letter in open_letters(store, pipeline)}
+    if missing:
+        raise no_letters(pipeline, missing)
+
+
+def no_letters(pipeline: str, ids: Collection[int]) -> ConfigurationError:
+    """Return the error that names dead letters which are not there."""
+    return ConfigurationError(
+        f"{pipeline} has no such dead letter: {', '.join(map(str, sorted(ids)))}",
+        remedy="List the open ones with `syncsdk dead-letters`",
+    )
+
+
+def open_letters(store: StateStore, pipeline: str) -> Iterator[Letter]:
+    """Return all open dead letters of a pipeline, in the order of their ids."""
+    after = 0
+    while letters := store.letters(pipeline, after=after):
+        yield from letters
+        after = letters[-1].id
 
 
 @frozen

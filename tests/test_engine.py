@@ -1755,3 +1755,32 @@ def test_a_report_reads_like_a_sentence_and_is_json(store: MemoryStore) -> None:
     assert kept["counts"]["created"] == 1
     assert kept["error" if "error" in kept else "run_id"] == report.run_id
     assert Checkpoint().seq == 0
+
+
+# -- Discard ---------------------------------------------------------------------------
+
+
+def test_discarded_letters_are_closed_all_or_none(store: MemoryStore) -> None:
+    source = Table(row("bad1", 1), row("bad2", 2))
+    flow = pipeline(source, Upserts(), bad)
+    flow.run(store)
+    first, second = store.letters("test")
+
+    with pytest.raises(errors.ConfigurationError, match="no such dead letter: 99"):
+        flow.discard(store, [first.id, 99])
+    assert len(store.letters("test")) == 2
+
+    flow.discard(store, [first.id])
+
+    assert [letter.id for letter in store.letters("test")] == [second.id]
+    assert store.letters("test", status=LetterStatus.DISCARDED)[0].id == first.id
+    assert store.load("test").cursor == Table.keyset.cursor(at(2), "bad2")
+
+
+def test_nothing_is_discarded_under_a_run(store: MemoryStore) -> None:
+    flow = pipeline(Table(row("bad", 1)), Upserts(), bad)
+    flow.run(store)
+    assert store.acquire("test", "other", timedelta(minutes=1)) is not None
+
+    with pytest.raises(errors.TransientError, match="under way"):
+        flow.discard(store, [1])
