@@ -195,7 +195,7 @@ def status(screen: Screen, *, store: str, pipeline: str | None) -> int:
 
 def _standing(memory: stores.SQLiteStore, name: str) -> dict[str, Any]:
     checkpoint, (letters, intents) = memory.load(name), memory.totals(name)
-    state = _state(memory, name)
+    state = memory.standing(name)
     runs: list[dict[str, Any]] = [json.loads(report) for report in memory.runs(name, 20)]
     if runs and state != "idle":  # until it ends, its report says success
         runs[0]["result"] = state
@@ -212,23 +212,6 @@ def _standing(memory: stores.SQLiteStore, name: str) -> dict[str, Any]:
         "warnings": next((each["warnings"] for each in flows if "warnings" in each), []),
         "runs": runs[:10],
     }
-
-
-def _state(memory: stores.SQLiteStore, name: str) -> str:
-    """Return ``idle``, ``running``, or ``crashed`` (and not run since).
-
-    The store has no public question for it yet, and ``acquire`` would count as a run.
-    """
-    with memory._use() as connection:
-        _, held = stores._held(connection, name)
-    if held.released:
-        return "idle"
-    if not held.locked:
-        return "running" if held.expires > memory._clock() else "crashed"
-    if not memory._locks.take(name):
-        return "running"
-    memory._locks.drop(name, None)
-    return "crashed"
 
 
 def _told(

@@ -69,6 +69,7 @@ __all__ = [
     "Source",
     "SourceCapabilities",
     "Stage",
+    "Standing",
     "StateStore",
     "Unknown",
 ]
@@ -1014,6 +1015,15 @@ class Lease:
     crashed: int = 0
 
 
+class Standing(enum.StrEnum):
+    """Whether somebody has the right to run a pipeline."""
+
+    IDLE = "idle"
+    RUNNING = "running"
+    CRASHED = "crashed"
+    """The last run ended without letting go of it, and none has followed."""
+
+
 class Cell(NamedTuple):
     """Named bytes that several processes share, with the version to compare and swap."""
 
@@ -1092,6 +1102,10 @@ class StateStore(Protocol):
         It is free when it was released, when its time has run out, or at once when its
         holder is provably dead.
         """
+        ...
+
+    def standing(self, pipeline: str) -> Standing:
+        """Return whether a run is under way; changes nothing."""
         ...
 
     def renew(self, lease: Lease, ttl: timedelta) -> None:

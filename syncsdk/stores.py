@@ -42,6 +42,7 @@ from .protocols import (
     Op,
     OpenLetter,
     Stage,
+    Standing,
 )
 from .values import Key, key_text, pack, parse_key_text, unpack
 
@@ -82,6 +83,11 @@ class _Held:
     def bars(self, run_id: str, now: datetime) -> bool:
         """Whether another run has the right, as far as the clock can tell."""
         return not self.released and self.run_id != run_id and self.expires > now
+
+    def standing(self, now: datetime) -> Standing:
+        if self.released:
+            return Standing.IDLE
+        return Standing.RUNNING if self.expires > now else Standing.CRASHED
 
     def matches(self, lease: Lease) -> bool:
         return (self.token, self.run_id) == (lease.token, lease.run_id)
@@ -302,6 +308,11 @@ class MemoryStore:
             kept.runs[run_id] = _RUNNING
             self._pipelines[pipeline] = kept
             return Lease(pipeline, run_id, held.token, held.crashed)
+
+    def standing(self, pipeline: str) -> Standing:
+        """Return whether a run is under way; changes nothing."""
+        with self._lock:
+            return self._of(pipeline).held.standing(self._clock())
 
     def renew(self, lease: Lease, ttl: timedelta) -> None:
         """Keep the right to run for another ``ttl``."""
@@ -893,6 +904,17 @@ class SQLiteStore:
             if taken:
                 self._locks.drop(pipeline, None)
             raise
+
+    def standing(self, pipeline: str) -> Standing:
+        """Return whether a run is under way; changes nothing."""
+        with self._use() as connection:
+            _, held = _held(connection, pipeline)
+            if held.released or not held.locked:
+                return held.standing(self._clock())
+            if not self._locks.take(pipeline):
+                return Standing.RUNNING
+            self._locks.drop(pipeline, None)
+            return Standing.CRASHED
 
     def renew(self, lease: Lease, ttl: timedelta) -> None:
         """Keep the right to run for another ``ttl``."""

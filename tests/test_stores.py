@@ -45,6 +45,7 @@ from syncsdk.protocols import (
     LetterStatus,
     Op,
     Stage,
+    Standing,
     StateStore,
 )
 from syncsdk.stores import MemoryStore, SQLiteStore
@@ -652,6 +653,24 @@ def test_the_same_run_may_ask_again(store: StateStore) -> None:
 
     assert store.acquire("p", "r1", TTL) == Lease("p", "r1", 2, crashed=1)
     assert list(store.runs("p")) == ['{"result": "running"}']
+
+
+def test_a_pipelines_standing_is_told_and_not_changed(store: StateStore, clock: Clock) -> None:
+    assert store.standing("p") is Standing.IDLE
+    lease = leased(store)
+    told = [store.standing("p") for _ in range(2)]
+    store.release(lease, "{}")
+
+    assert told == [Standing.RUNNING] * 2
+    assert store.standing("p") is Standing.IDLE
+
+
+def test_a_run_in_memory_whose_time_ran_out_has_crashed(clock: Clock) -> None:
+    store = MemoryStore(clock=clock)
+    leased(store)
+    clock.pass_by(seconds=61)
+
+    assert store.standing("p") is Standing.CRASHED
 
 
 def test_a_run_that_lost_its_lease_leaves_the_new_one_alone(
@@ -1605,10 +1624,12 @@ def test_the_lease_of_a_killed_process_is_free_at_once(
 ) -> None:
     child = holding(path, clock)
     assert sqlite.acquire("p", "r2", TTL) is None
+    assert sqlite.standing("p") is Standing.RUNNING
 
     child.signal(signal.SIGKILL)
     child.join()
 
+    assert sqlite.standing("p") is Standing.CRASHED
     assert sqlite.acquire("p", "r2", TTL) == Lease("p", "r2", 2, crashed=1)
     assert json.loads(sqlite.runs("p")[1]) == {"result": "crashed"}
 
