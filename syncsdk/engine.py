@@ -88,7 +88,7 @@ from .protocols import (
     Unknown,
 )
 from .runtime import END, Reader, Runtime, entered, left
-from .telemetry import Telemetry, logger
+from .telemetry import Telemetry
 from .values import UNSET, Key, Keyset, Listing, Token, Watermark, idempotency_key, unpack
 
 __all__ = ["Flow", "Options", "Preview", "Run"]
@@ -187,6 +187,15 @@ class Preview:
         return "\n".join(lines + ([] if self.complete else ["  not read to its end"]))
 
 
+@define
+class _Deferred:
+    """Batches without any effect, whose commit may wait."""
+
+    since: float
+    counts: Counts = field(factory=Counts)
+    batches: int = 0
+
+
 class _Stopped(Exception):
     """A stop was asked for; what is settled stays."""
 
@@ -227,13 +236,14 @@ class Run:
         self.checkpoint = Checkpoint()
         self.ahead = self.checkpoint
         """The checkpoint that the next commit writes."""
-        self._deferred: tuple[Counts, float] | None = None
+        self._deferred: _Deferred | None = None
         self._started = runtime.monotonic()
         self._renewed = self._started
         self._refused = 0
         self._deletes = 0
         self._taken = 0
         self._committed = False
+        self._counted = False
         # The read.
         self._cap: datetime | None = None
         self._window_clock: datetime | None = None
@@ -284,6 +294,7 @@ class Run:
             await self._guarded(body())
             await self._count_open()
         except BaseException as error:
+            self.report.error = error
             self._result(Result.FAILED, f"the run was interrupted ({type(error).__name__})")
             raise
         finally:
@@ -327,6 +338,7 @@ class Run:
             self.report.letters, self.report.intents = await self.runtime.call(
                 "store.totals", self.store.totals, self.flow.name
             )
+            self._counted = True
         except Exception as error:
             self.report.warnings.append(
                 f"open dead letters could not be counted ({type(error).__qualname__})"
@@ -334,6 +346,8 @@ class Run:
 
     def _conclude(self) -> None:
         report, counts = self.report, self.report.counts
+        if self._deferred is not None:
+            report.unsettled += self._deferred.counts.read
         report.finished_at = self.runtime.now()
         if report.result is Result.SUCCESS and (counts.dead or counts.pending or report.intents):
             reasons = []
@@ -365,7 +379,10 @@ class Run:
     def _end(self) -> None:
         if self.report.finished_at is None:
             self.report.finished_at = self.runtime.now()
-        self.telemetry.finished(self.runtime.monotonic() - self._started)
+        self.telemetry.finished(
+            self.runtime.monotonic() - self._started,
+            self.report.letters if self._counted else None,
+        )
         if self.preview is None:
             for observer in self.flow.observers:
                 self._watched(observer.on_finish)
@@ -377,7 +394,7 @@ class Run:
         try:
             callback(self.report)
         except Exception as error:
-            logger.error("%s: an observer raised %s", self.flow.name, type(error).__qualname__)
+            self.telemetry.observer_failed(error)
 
     # -- Read ---------------------------------------------------------------------------
 
@@ -687,7 +704,11 @@ class Run:
                 remedy="Run again: their batch is sent again, which is safe for this sink",
             )
         if not replaying:
-            self._tolerate(self._refused, self.report.counts.read)
+            self._tolerate(self._refused, self._settled_so_far())
+
+    def _settled_so_far(self) -> int:
+        waiting = 0 if self._deferred is None else self._deferred.counts.read
+        return self.report.counts.read + waiting
 
     def _stamp(self) -> Stamp:
         return Stamp(self.report.run_id, self.checkpoint.seq + 1, self.runtime.now())
@@ -702,10 +723,10 @@ class Run:
 
     def _guard(self, made: Plan) -> None:
         """Stop before anything of a batch is written that should not be."""
-        counts, size = self.report.counts, made.size
+        size = made.size
         try:
             if self.options.mode != "replay":
-                self._tolerate(self._refused + made.refused, counts.read + size)
+                self._tolerate(self._refused + made.refused, self._settled_so_far() + size)
             self._deletes += made.deletes
             if not self.options.allow_deletes and not self.flow.max_deletes.allows(
                 self._deletes, self.checkpoint.live
@@ -841,9 +862,6 @@ class Run:
                 f"the conservation law is broken: {counts}",
                 remedy="This is a bug in syncsdk; nothing of the batch was settled",
             )
-        self.report.counts += counts
-        self.report.batches += made is not None
-        self._reasons(reasons)
         effect = any(
             (
                 commit.entries,
@@ -855,39 +873,43 @@ class Run:
             )
         )
         now = self.runtime.monotonic()
-        waited = self._deferred
-        if waited is not None:
-            counts = waited[0] + counts
-        since = now if waited is None else waited[1]
+        waiting = self._deferred or _Deferred(now)
+        waiting.counts += counts
+        waiting.batches += made is not None
+        self._deferred = waiting
         acknowledged = self.flow.source.capabilities.acknowledges
-        if effect or acknowledged or now - since >= DEFERRAL:
-            self._deferred = None
-            await self._write_commit(commit, counts, reasons)
-        else:
-            self._deferred = counts, since
+        if effect or acknowledged or now - waiting.since >= DEFERRAL:
+            await self._write_commit(commit, reasons)
 
     async def _flush(self) -> None:
         """Commit what is left: deferred counts, a cursor that moved."""
-        if self.preview is not None:
-            return
-        counts, self._deferred = (self._deferred or (Counts(),))[0], None
-        if self.ahead != self.checkpoint or counts != Counts():
-            await self._write_commit(Commit(self.flow.name, self.ahead), counts, {})
+        if self.preview is None and (self.ahead != self.checkpoint or self._deferred is not None):
+            await self._write_commit(Commit(self.flow.name, self.ahead), {})
 
-    async def _write_commit(self, commit: Commit, counts: Counts, reasons: dict[str, int]) -> None:
+    async def _write_commit(self, commit: Commit, reasons: dict[str, int]) -> None:
+        """Write a commit that also settles what was deferred; count it once it is durable."""
+        report, waiting = self.report, self._deferred or _Deferred(0.0)
         commit.checkpoint = evolve(
             self.ahead,
             seq=self.checkpoint.seq + 1,
-            run_id=self.report.run_id,
+            run_id=report.run_id,
             token=self.lease.token,
         )
-        commit.report = self.report.as_json()
+        settled = evolve(
+            report,
+            counts=report.counts + waiting.counts,
+            batches=report.batches + waiting.batches,
+        )
+        commit.report = settled.as_json()
         with self.telemetry.operation("checkpoint"):
             await self._settled(commit)
+        report.counts, report.batches = settled.counts, settled.batches
+        self._deferred = None
+        self._reasons(reasons)
         self.checkpoint = self.ahead = commit.checkpoint
         self._committed = True
         self._renewed = self.runtime.monotonic()
-        self.telemetry.settled(counts, reasons)
+        self.telemetry.settled(waiting.counts, reasons)
         if self.options.progress is not None:
             self._watched(self.options.progress)
         for observer in self.flow.observers:

@@ -21,7 +21,16 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+    Sized,
+)
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
@@ -29,7 +38,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
-    import asyncio
     from concurrent.futures import ThreadPoolExecutor
 
 __all__ = [
@@ -296,6 +304,7 @@ class _HelperThread:
         self._items: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
         self._permits = threading.Semaphore(1)
         self._leaving = False
+        self._bitter: Exception | None = None
         # The thread runs in one copy of the caller's context: what a generator sets in it
         # survives from item to item, and nothing leaks out.
         self._thread = threading.Thread(
@@ -322,16 +331,19 @@ class _HelperThread:
         except BaseException as error:
             self._items.put((END, error))
         finally:
-            close = getattr(iterator, "close", None)
-            if close is not None:
-                close()
+            try:
+                close = getattr(iterator, "close", None)
+                if close is not None:
+                    close()
+            except Exception as error:
+                self._bitter = error
 
     async def next(self) -> Any:
         item, error = self._items.get()
         if error is not None:
             raise error
         if item is not END:
-            self._read += len(item)
+            self._read += _size(item)
             if self._limit is None or self._read < self._limit:
                 self._permits.release()
         return item
@@ -340,6 +352,8 @@ class _HelperThread:
         self._leaving = True
         self._permits.release()
         self._thread.join()
+        if self._bitter is not None:
+            raise self._bitter
 
 
 # -- Asynchronous ----------------------------------------------------------------------
@@ -387,7 +401,9 @@ class AsyncRuntime(_System):
             lane = ThreadPoolExecutor(1, thread_name_prefix=f"syncsdk-{place}")
             self._lanes[place] = lane
         return await shielded(
-            asyncio.get_running_loop().run_in_executor(lane, partial(context.run, function, *args))
+            asyncio.get_running_loop().run_in_executor(
+                lane, partial(context.run, _returned, function, *args)
+            )
         )
 
     def reader(
@@ -398,12 +414,20 @@ class AsyncRuntime(_System):
         ahead: bool = False,
         limit: int | None = None,
     ) -> Reader:
-        return _AsyncReader(self, read, clock, ahead, limit)
+        items = _Iteration(self, read, clock)
+        return _AsyncAhead(items, limit) if ahead else items
 
     def close(self) -> None:
         """Let the threads end."""
         for lane in self._lanes.values():
             lane.shutdown(wait=True)
+
+
+def _returned(function: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return function(*args)
+    except StopIteration as error:  # which a future cannot carry: the run would hang
+        raise RuntimeError("a connector raised StopIteration") from error
 
 
 async def shielded(work: Awaitable[T]) -> T:
@@ -414,53 +438,45 @@ async def shielded(work: Awaitable[T]) -> T:
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
-        await asyncio.wait([future])
+        while not future.done():
+            with suppress(asyncio.CancelledError):  # asked again: the answer is the same
+                await asyncio.wait([future])
         raise
 
 
-_NOT_OPEN: Final = object()
-
-
-class _AsyncReader:
-    """Reads an asynchronous iterator, or a synchronous one on the source's thread."""
+class _Iteration:
+    """An asynchronous iterator, or a synchronous one on the source's thread."""
 
     def __init__(
-        self,
-        runtime: AsyncRuntime,
-        read: Callable[[], Any],
-        clock: Callable[[], Any] | None,
-        ahead: bool,
-        limit: int | None,
+        self, runtime: AsyncRuntime, read: Callable[[], Any], clock: Callable[[], Any] | None
     ) -> None:
         self.clock: datetime | None = None
         self._runtime = runtime
         self._open = read
-        self._native = is_async(read)
-        self._iterator: Any = _NOT_OPEN
         self._ask = clock
-        self._ahead = ahead
-        self._limit = limit
-        self._read = 0
-        self._task: asyncio.Task[Any] | None = None
+        self._native = False
+        self._iterator: Any = None
+        # What a synchronous generator sets in its context survives from item to item.
         self._context = contextvars.copy_context()
 
     async def _call(self, effect: str, function: Callable[..., Any], *args: Any) -> Any:
         if is_async(function):
-            return await function(*args)
-        return await self._runtime.in_lane(effect, self._context, function, *args)
+            result = function(*args)
+        else:
+            result = await self._runtime.in_lane(effect, self._context, function, *args)
+        return await result if inspect.isawaitable(result) else result
 
-    async def _start(self) -> None:
-        items = self._open() if self._native else await self._call("source.open", self._open)
-        if inspect.isawaitable(items):
-            items = await items
+    async def start(self) -> None:
+        items = await self._call("source.open", self._open)
         self._native = hasattr(items, "__aiter__")
-        self._iterator = (
-            aiter(items) if self._native else await self._call("source.open", iter, items)
-        )
+        if self._native:
+            self._iterator = aiter(items)
+        else:
+            self._iterator = await self._call("source.open", iter, items)
 
-    async def _fetch(self) -> Any:
-        if self._iterator is _NOT_OPEN:
-            await self._start()
+    async def next(self) -> Any:
+        if self._iterator is None:
+            await self.start()
         if self._native:
             item = await anext(self._iterator, END)
         else:
@@ -470,32 +486,77 @@ class _AsyncReader:
             self.clock = await self._call("source.clock", ask)
         return item
 
-    async def next(self) -> Any:
+    async def close(self) -> None:
+        if self._native:
+            if hasattr(self._iterator, "aclose"):
+                await self._iterator.aclose()
+        elif hasattr(self._iterator, "close"):
+            await self._call("source.close", self._iterator.close)
+
+
+class _AsyncAhead:
+    """Reads in one task from first item to close, at most one item ahead."""
+
+    def __init__(self, items: _Iteration, limit: int | None) -> None:
         import asyncio
 
-        if not self._ahead:
-            return await self._fetch()
-        task = self._task or asyncio.ensure_future(self._fetch())
-        self._task = task
-        item = await task
-        self._task = None
+        self._items = items
+        self._limit = limit
+        self._read = 0
+        self._ready: asyncio.Queue[tuple[Any, BaseException | None]] = asyncio.Queue()
+        self._permits = asyncio.Semaphore(1)
+        self._leaving = False
+        self._task = asyncio.ensure_future(self._work())
+
+    @property
+    def clock(self) -> datetime | None:
+        return self._items.clock
+
+    @clock.setter
+    def clock(self, moment: datetime | None) -> None:
+        self._items.clock = moment
+
+    async def _work(self) -> None:
+        try:
+            while True:
+                await self._permits.acquire()
+                if self._leaving:
+                    break
+                self._ready.put_nowait((await self._items.next(), None))
+        except BaseException as error:
+            # A cancellation too: what the source waited for may have been cancelled.
+            self._ready.put_nowait((END, error))
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            await self._items.close()
+
+    async def next(self) -> Any:
+        item, error = await self._ready.get()
+        if error is not None:
+            raise error
         if item is not END:
-            self._read += len(item)
+            self._read += _size(item)
             if self._limit is None or self._read < self._limit:
-                self._task = asyncio.ensure_future(self._fetch())
+                self._permits.release()
         return item
 
     async def close(self) -> None:
         import asyncio
 
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            if not self._task.cancelled():
-                self._task.exception()  # seen: it belongs to a batch that nobody asked for
-        close = getattr(self._iterator, "aclose" if self._native else "close", None)
-        if close is not None:
-            await self._call("source.close", close)
+        self._leaving = True
+        self._permits.release()
+        if self._ready.empty() and not self._task.done():
+            self._task.cancel()  # an item is under way that nobody will ask for
+        # Waited for, not awaited: a cancellation that comes through is the caller's own.
+        await asyncio.wait([self._task])
+        if not self._task.cancelled() and (error := self._task.exception()) is not None:
+            raise error
+
+
+def _size(item: Any) -> int:
+    """Return how many records an item holds; what is no batch is told of elsewhere."""
+    return len(item) if isinstance(item, Sized) else 0
 
 
 # -- Simulated -------------------------------------------------------------------------
@@ -587,17 +648,19 @@ class SimulatedRuntime:
         """
         results: list[Any] = [None] * len(coroutines)
         failure: BaseException | None = None
+        # Each in a context of its own, as an event loop would have it.
+        contexts = [contextvars.copy_context() for _ in coroutines]
         ready = list(enumerate(coroutines))
         asleep: list[tuple[float, int, Coroutine[Any, Any, Any]]] = []
         while ready or asleep:
-            if not ready:
+            if not ready and not self.stop.is_set():
                 self.elapsed = max(self.elapsed, asleep[0][0])
-            while asleep and asleep[0][0] <= self.elapsed:
+            while asleep and (asleep[0][0] <= self.elapsed or self.stop.is_set()):
                 _, number, coroutine = heapq.heappop(asleep)
                 ready.append((number, coroutine))
             number, coroutine = ready.pop(self.rng.randrange(len(ready)))
             try:
-                pause: _Pause = coroutine.send(None)
+                pause: _Pause = contexts[number].run(coroutine.send, None)
             except StopIteration as end:
                 results[number] = end.value
             except BaseException as error:

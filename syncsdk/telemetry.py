@@ -77,7 +77,9 @@ def _instruments() -> _Instruments:
     # OpenTelemetry is imported here, not above: `import syncsdk` must cost next to nothing.
     from opentelemetry import metrics, trace
 
-    meter = metrics.get_meter("syncsdk")
+    from . import __version__
+
+    meter = metrics.get_meter("syncsdk", __version__)
 
     def observe(values: dict[str, Any]) -> Any:
         def callback(options: CallbackOptions) -> Iterable[Observation]:
@@ -101,7 +103,7 @@ def _instruments() -> _Instruments:
         description="Open dead letters of the pipeline.",
     )
     return _Instruments(
-        trace.get_tracer("syncsdk"),
+        trace.get_tracer("syncsdk", __version__),
         meter.create_histogram(
             "syncsdk.run.duration",
             unit="s",
@@ -195,8 +197,18 @@ class Telemetry:
             number, {"syncsdk.pipeline.name": self._name, "syncsdk.record.outcome": outcome}
         )
 
-    def finished(self, seconds: float) -> None:
-        """Tell how the run ended."""
+    def observer_failed(self, error: Exception) -> None:
+        """Tell that somebody who watches the run raised an error."""
+        what = f"an observer raised {error_type(error)}"
+        self._log(logging.ERROR, "observer.failed", what)
+
+    def finished(self, seconds: float, letters: int | None) -> None:
+        """Tell how the run ended.
+
+        Args:
+            seconds: how long it took.
+            letters: the open dead letters, if they were counted.
+        """
         report = self._report
         attributes = {
             "syncsdk.pipeline.name": self._name,
@@ -204,7 +216,7 @@ class Telemetry:
             "syncsdk.run.mode": report.mode,
         }
         failed = report.result is Result.FAILED
-        if report.error is not None:
+        if failed and report.error is not None:
             attributes["error.type"] = error_type(report.error)
         _instruments().duration.record(seconds, attributes)
         self._span.set_attribute("syncsdk.run.result", report.result.value)
@@ -212,9 +224,11 @@ class Telemetry:
             self._span.set_attribute(f"syncsdk.records.{name}", getattr(report.counts, name))
         if failed:
             _mark(self._span, attributes.get("error.type", "_OTHER"))
-        if report.result is Result.SUCCESS and report.finished_at is not None:
+        planned = report.mode == "plan"
+        if report.result is Result.SUCCESS and report.finished_at is not None and not planned:
             _last_success[self._name] = report.finished_at.timestamp()
-        _open_letters[self._name] = report.letters
+        if letters is not None:
+            _open_letters[self._name] = letters
         if failed:
             self._log(logging.ERROR, "run.failed", f"run failed: {report.reason}")
         else:

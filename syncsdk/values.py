@@ -18,6 +18,7 @@ import marshal
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from hashlib import blake2b
@@ -340,12 +341,16 @@ def parse_instant(text: str, zone: str | None = None) -> tuple[datetime, str]:
     fraction = fraction or ""
     rest = fraction[6:].rstrip("0")
     plain = f"{day} {minutes or '00:00'}{(seconds or ':00')[:3]}.{fraction[:6]:0<6}"
-    if offset is not None:
-        suffix = "+00:00" if offset in "Zz" else offset
-        return datetime.fromisoformat(plain + suffix).astimezone(UTC), rest
-    if zone is None:
-        raise ValueError("the instant has no offset from UTC, and no zone= is declared")
-    return datetime.fromisoformat(plain).replace(tzinfo=_zone(zone)).astimezone(UTC), rest
+    suffix = "+00:00" if offset is not None and offset in "Zz" else offset or ""
+    try:
+        moment = datetime.fromisoformat(plain + suffix)
+    except ValueError:  # whose words quote the text
+        raise ValueError("the instant does not exist in the calendar") from None
+    if offset is None:
+        if zone is None:
+            raise ValueError("the instant has no offset from UTC, and no zone= is declared")
+        moment = moment.replace(tzinfo=_zone(zone))
+    return moment.astimezone(UTC), rest
 
 
 def _zone(name: str) -> tzinfo:
@@ -390,9 +395,10 @@ class Version:
                 raise ValueError("it is missing")
             if self.kind == "instant" and raw[4:5] == "-" and not raw[26:27].isdigit():
                 # The common form, without a digit that datetime would drop.
-                instant = datetime.fromisoformat(raw)
-                if instant.tzinfo is not None:
-                    return instant, ""
+                with suppress(ValueError):
+                    instant = datetime.fromisoformat(raw)
+                    if instant.tzinfo is not None:
+                        return instant, ""
             return parse_instant(raw, self.zone) if self.kind == "instant" else int(raw)
         except ValueError as error:
             reason = str(error) if self.kind == "instant" or raw is None else "not an integer"
@@ -468,12 +474,12 @@ class Watermark:
         """
         try:
             return self._read(cursor)[0]
-        except (ValueError, ArithmeticError) as error:
+        except (ValueError, ArithmeticError):  # whose words quote the cursor
             raise ContractError(
                 f"a cursor on {self.field} is not of the declared format {self.format!r}",
                 remedy="Declare the format= and, for timestamps without an offset, the zone= "
                 "that the source uses",
-            ) from error
+            ) from None
 
     def floor(self, cursor: str, at: datetime) -> str:
         """Return ``cursor``, or an earlier place if it lies past the instant ``at``.
@@ -591,11 +597,11 @@ class Keyset(Watermark):
             value, id = json.loads(after)
             if not isinstance(value, str) or not isinstance(id, str | None):
                 raise ValueError("expected two texts")
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError):
             raise ContractError(
                 "a keyset cursor is a JSON array of two texts, and this one is not",
                 remedy="Make it with keyset.cursor(value, id)",
-            ) from error
+            ) from None
         return value, id
 
     def position(self, cursor: str) -> Any:

@@ -3,7 +3,7 @@
 from attrs import evolve
 
 from syncsdk.engine import Run
-from syncsdk.protocols import Commit, Counts, Result
+from syncsdk.protocols import Commit, Result
 from tests.promises import first_violation, holds, mutant, used
 
 release = Run._release
@@ -14,7 +14,7 @@ async def finalise(self: Run) -> None:
     reached = self._last_after
     if self.report.result is Result.FAILED and self.preview is None and reached is not None:
         self.ahead = evolve(self.checkpoint, cursor=reached)
-        await self._write_commit(Commit(self.flow.name, self.ahead), Counts(), {})
+        await self._write_commit(Commit(self.flow.name, self.ahead), {})
     await release(self)
 
 
