@@ -464,6 +464,7 @@ class Screen:
         return report.exit_code
 
     def trace(self, error: BaseException) -> None:
+        """Show where an error came from, if that was asked for."""
         if self.traceback:
             traceback.print_exception(error)
 

@@ -136,6 +136,13 @@ class Rules:
         if self.mapper.fields is not None:
             return self._of(tuple(self.mapper.fields)).of(row)
         names = tuple(name for name in row if row[name] is not UNSET)
+        for name in names:
+            if not isinstance(name, str):
+                raise RecordError(
+                    f"the mapped record has a field named by a value of type {type(name).__name__}",
+                    remedy="Name fields by text",
+                    code="mapping",
+                )
         return self._of(names).of([row[name] for name in names])
 
     def _of(self, names: tuple[str, ...]) -> Fingerprints:
@@ -311,12 +318,16 @@ def _versions(
     versions: list[str | None] = []
     for at, raw in enumerate(raws):
         known = raw is None or (isinstance(raw, str | int) and not isinstance(raw, bool))
-        versions.append(str(raw) if known and raw is not None else None)
+        try:
+            versions.append(str(raw) if known and raw is not None else None)
+        except ValueError:  # Python refuses to print integers of over 4,300 digits
+            versions.append(None)
+            known = False
         if not known:
             refused.setdefault(
                 at,
                 RecordError(
-                    f"the version is of type {type(raw).__name__}",
+                    f"the version is of type {type(raw).__name__}, or far too long",
                     remedy="Give versions as text or integers",
                     path="version",
                     code="version",

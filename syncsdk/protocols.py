@@ -286,7 +286,9 @@ class Source(Protocol):
     """
 
     @property
-    def capabilities(self) -> SourceCapabilities: ...
+    def capabilities(self) -> SourceCapabilities:
+        """What the source promises; always the same."""
+        ...
 
     def read(self, after: str | None) -> Iterable[Batch] | AsyncIterable[Batch]: ...
 
@@ -537,7 +539,9 @@ class Sink(Protocol):
     """
 
     @property
-    def capabilities(self) -> SinkCapabilities: ...
+    def capabilities(self) -> SinkCapabilities:
+        """What the sink promises; always the same."""
+        ...
 
     def write(self, changes: Changes) -> Sequence[Outcome] | Awaitable[Sequence[Outcome]]: ...
 

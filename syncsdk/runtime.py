@@ -70,12 +70,15 @@ class StopFlag:
         self._set = False
 
     def set(self) -> None:
+        """Ask for a stop."""
         self._set = True
 
     def clear(self) -> None:
+        """Take the request back."""
         self._set = False
 
     def is_set(self) -> bool:
+        """Return whether a stop was asked for."""
         return self._set
 
 
@@ -86,7 +89,10 @@ class Reader(Protocol):
         clock: what ``clock()`` of the source returned once the first item had arrived.
     """
 
-    clock: datetime | None
+    @property
+    def clock(self) -> datetime | None:
+        """The source's clock; None before the first item, or without one."""
+        ...
 
     async def next(self) -> Any:
         """Return the next item, or :data:`END`."""
@@ -444,6 +450,9 @@ async def shielded(work: Awaitable[T]) -> T:
         raise
 
 
+_NOT_OPEN: Final = object()
+
+
 class _Iteration:
     """An asynchronous iterator, or a synchronous one on the source's thread."""
 
@@ -455,7 +464,7 @@ class _Iteration:
         self._open = read
         self._ask = clock
         self._native = False
-        self._iterator: Any = None
+        self._iterator: Any = _NOT_OPEN
         # What a synchronous generator sets in its context survives from item to item.
         self._context = contextvars.copy_context()
 
@@ -475,7 +484,7 @@ class _Iteration:
             self._iterator = await self._call("source.open", iter, items)
 
     async def next(self) -> Any:
-        if self._iterator is None:
+        if self._iterator is _NOT_OPEN:
             await self.start()
         if self._native:
             item = await anext(self._iterator, END)
@@ -510,11 +519,8 @@ class _AsyncAhead:
 
     @property
     def clock(self) -> datetime | None:
+        """The source's clock, once the first item has arrived."""
         return self._items.clock
-
-    @clock.setter
-    def clock(self, moment: datetime | None) -> None:
-        self._items.clock = moment
 
     async def _work(self) -> None:
         try:

@@ -20,7 +20,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from hashlib import blake2b
 from typing import Any, Final, Literal, TypeAlias
 from uuid import UUID
@@ -104,7 +104,7 @@ def _key_part(part: object) -> str:
             part.encode()
         except UnicodeEncodeError:
             raise _no_key("it holds a lone surrogate", "surrogate") from None
-        return str(part)
+        return str.__str__(part)
     if isinstance(part, int) and not isinstance(part, bool):
         try:
             return str(int(part))
@@ -192,7 +192,7 @@ def _canonical_other(value: object, path: str, depth: int) -> Any:
     if isinstance(value, enum.Enum):
         return canonical(value.value, path, depth + 1)
     if isinstance(value, str):
-        return _text(str(value), path)
+        return _text(str.__str__(value), path)
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
@@ -204,7 +204,10 @@ def _canonical_other(value: object, path: str, depth: int) -> Any:
     if isinstance(value, datetime):
         if value.tzinfo is None or value.utcoffset() is None:
             return ("local", value.isoformat(timespec="microseconds"))
-        return ("instant", value.astimezone(UTC).isoformat(timespec="microseconds"))
+        try:
+            return ("instant", value.astimezone(UTC).isoformat(timespec="microseconds"))
+        except OverflowError:
+            raise _unfit("an instant before the year 1 or after 9999", path, "calendar") from None
     if isinstance(value, date | time):
         return (type(value).__name__, value.isoformat())
     if isinstance(value, timedelta):
@@ -231,8 +234,8 @@ def _members(items: Iterable[tuple[Any, Any]], path: str, depth: int) -> list[An
         if not isinstance(name, str):
             raise _unfit(f"an object with a key of type {type(name).__name__}", path, "type")
         if item is not UNSET:
-            pairs.append((_text(name, path), item))
-    for name, item in sorted(pairs, key=lambda pair: pair[0]):
+            pairs.append((_text(name, path), name, item))
+    for name, _, item in sorted(pairs, key=lambda pair: pair[:2]):
         flat += (name, canonical(item, f"{path}.{name}", depth + 1))
     return flat
 
@@ -278,7 +281,7 @@ class Fingerprints:
         self._names = tuple(names)
         order = sorted(range(len(names)), key=names.__getitem__)
         self._order = None if order == list(range(len(names))) else order
-        listed = "\n".join(sorted(names)).encode(errors="surrogatepass")
+        listed = json.dumps(sorted(names)).encode()
         self._start = blake2b(
             digest_size=16, person=self.FORMAT, salt=blake2b(listed, digest_size=16).digest()
         )
@@ -350,7 +353,10 @@ def parse_instant(text: str, zone: str | None = None) -> tuple[datetime, str]:
         if zone is None:
             raise ValueError("the instant has no offset from UTC, and no zone= is declared")
         moment = moment.replace(tzinfo=_zone(zone))
-    return moment.astimezone(UTC), rest
+    try:
+        return moment.astimezone(UTC), rest
+    except OverflowError:
+        raise ValueError("the instant lies before the year 1 or after 9999") from None
 
 
 def _zone(name: str) -> tzinfo:
@@ -397,7 +403,7 @@ class Version:
                 # The common form, without a digit that datetime would drop.
                 with suppress(ValueError):
                     instant = datetime.fromisoformat(raw)
-                    if instant.tzinfo is not None:
+                    if instant.tzinfo is UTC:
                         return instant, ""
             return parse_instant(raw, self.zone) if self.kind == "instant" else int(raw)
         except ValueError as error:
@@ -519,9 +525,10 @@ class Watermark:
         """Return the position of ``at``, and its text in the format of ``cursor``."""
         if self.format in _EPOCH_UNITS:
             ticks = Decimal((at - _EPOCH) // _TICK).scaleb(-_EPOCH_UNITS[self.format])
-            exponent = Decimal(cursor).as_tuple().exponent
-            step = Decimal(1).scaleb(min(int(exponent), 0))
-            return ticks, f"{ticks.quantize(step, rounding='ROUND_FLOOR'):f}"
+            digits = max(0, -int(Decimal(cursor).as_tuple().exponent))
+            with localcontext(prec=digits + 40):  # a cursor may have more than the usual 28
+                floored = ticks.quantize(Decimal(1).scaleb(-digits), rounding="ROUND_FLOOR")
+                return ticks, f"{floored:f}"
         if self.format == "iso":
             match = _ISO.fullmatch(cursor)
             assert match is not None  # its position was read
@@ -594,10 +601,13 @@ class Keyset(Watermark):
             ContractError: not a cursor of a keyset.
         """
         try:
-            value, id = json.loads(after)
+            parts = json.loads(after)
+            if not isinstance(parts, list):
+                raise ValueError("expected an array")
+            value, id = parts
             if not isinstance(value, str) or not isinstance(id, str | None):
                 raise ValueError("expected two texts")
-        except (ValueError, TypeError):
+        except (ValueError, RecursionError):
             raise ContractError(
                 "a keyset cursor is a JSON array of two texts, and this one is not",
                 remedy="Make it with keyset.cursor(value, id)",
@@ -667,7 +677,7 @@ def _tagged(value: Any) -> Any:
     if isinstance(value, Mapping):
         if all(isinstance(name, str) and name[:1] != "$" for name in value):
             return {name: _tagged(item) for name, item in value.items()}
-        return {"$object": [[_tagged(name), _tagged(item)] for name, item in value.items()]}
+        return {"$object": [[_name(name), _tagged(item)] for name, item in value.items()]}
     if isinstance(value, list | tuple):
         return [_tagged(item) for item in value]
     if isinstance(value, bytes | bytearray | memoryview):
@@ -678,6 +688,12 @@ def _tagged(value: Any) -> Any:
         if isinstance(value, kind):
             return {tag: write(value)}
     raise TypeError(f"a value of type {type(value).__name__} cannot be kept as text")
+
+
+def _name(name: object) -> object:
+    if name is None or isinstance(name, str | int | float):
+        return name
+    raise TypeError(f"an object with a name of type {type(name).__name__} cannot be kept as text")
 
 
 _TAGS: Final[dict[str, tuple[type, Any, Any]]] = {

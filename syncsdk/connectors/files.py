@@ -77,6 +77,7 @@ class JsonLines:
 
     @property
     def capabilities(self) -> SourceCapabilities:
+        """What this source promises: a listing, with the version and flag that it was given."""
         return _capabilities(self.version, self.deleted)
 
     def read(self, after: str | None = None) -> Iterator[Batch]:
@@ -176,6 +177,7 @@ class Csv:
 
     @property
     def capabilities(self) -> SourceCapabilities:
+        """What this source promises: a listing, with the version and flag that it was given."""
         return _capabilities(self.version, self.deleted)
 
     def read(self, after: str | None = None) -> Iterator[Batch]:
