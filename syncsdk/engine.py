@@ -1111,7 +1111,7 @@ def committed(stored: Checkpoint, wanted: Checkpoint) -> bool:
 def _sends(notes: Sequence[Intent], known: Known) -> Sends:
     """Return notes as changes to send; their fields may differ, so rows become one shape."""
     names = tuple(dict.fromkeys(name for note in notes for name in note.fields))
-    sends = Sends(fields=names, resumed=True)
+    sends = Sends(fields=names, resumed=True, pack=lambda at: notes[at].original)
 
     for at, note in enumerate(notes):
         values = dict(zip(note.fields, note.row, strict=False))
@@ -1126,7 +1126,7 @@ def _sends(notes: Sequence[Intent], known: Known) -> Sends:
             note.raw,
             before=entry,
             weight=int(note.counted),
-            original=partial(_stored, note.original),
+            origin=at,
         )
         sends.intents[at] = note
     return sends
@@ -1138,10 +1138,6 @@ def _number(number: int, noun: str) -> str:
 
 def _rejected(at: int, error: RecordError) -> Rejected:
     return Rejected(at, error.code or "rejected", error.detail, error.path)
-
-
-def _stored(original: str | None) -> str | None:
-    return original
 
 
 def check_parts(source: Source, sink: Sink) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from operator import itemgetter
 from pathlib import PurePath
 from typing import Any, get_type_hints, is_typeddict
 
@@ -71,6 +73,8 @@ class CallableMapper:
         self.digest = f"callable:{version}"
         self.fields, self._attrs = _fields(function)
         self._function = function
+        several = self.fields is not None and len(self.fields) > 1
+        self._get = itemgetter(*self.fields or ()) if several else None
 
     def map_batch(self, records: Sequence[Any]) -> Sequence[Any]:
         """Return a row, :data:`FILTERED` or a RecordError for each record."""
@@ -88,6 +92,9 @@ class CallableMapper:
 
     def _row(self, made: Any) -> Any:
         names = self.fields
+        if made.__class__ is dict and self._get is not None and len(made) == len(names or ()):
+            with suppress(KeyError):
+                return self._get(made)
         if self._attrs:
             return tuple([getattr(made, name) for name in names or ()])
         if not isinstance(made, Mapping):

@@ -18,6 +18,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -127,14 +128,15 @@ class Rules:
     )
     _fingerprints: dict[tuple[str, ...], Fingerprints] = field(init=False, factory=dict)
 
-    def fingerprint(self, row: Any) -> bytes:
-        """Return the fingerprint of a mapped record: a tuple, or a mapping.
+    def fingerprints(self) -> Callable[[Any], bytes]:
+        """Return what makes the fingerprint of a mapped record, a tuple or a mapping.
 
-        Raises:
-            RecordError: a value has no canonical form.
+        It raises RecordError if a value has no canonical form.
         """
-        if self.mapper.fields is not None:
-            return self._of(tuple(self.mapper.fields)).of(row)
+        fields = self.mapper.fields
+        return self._of_mapping if fields is None else self._of(tuple(fields)).of
+
+    def _of_mapping(self, row: Mapping[Any, Any]) -> bytes:
         names = tuple(name for name in row if row[name] is not UNSET)
         for name in names:
             if not isinstance(name, str):
@@ -374,7 +376,8 @@ class Sends:
         before: the crosswalk row of each key before the write, or None.
         weights: how many records each stands for in the counts: 1, or 0 for an intent
             whose record will be read again.
-        originals: how to get the packed original of each, for a dead letter.
+        origins: the place of each in its batch.
+        pack: returns the packed original of a place, for a dead letter.
         intents: the durable note of each, where one was made.
         resumed: they come from notes of an earlier run, not from a batch.
     """
@@ -389,13 +392,19 @@ class Sends:
     raws: list[bytes | None] = field(factory=list)
     before: list[Entry | None] = field(factory=list)
     weights: list[int] = field(factory=list)
-    originals: list[Callable[[], str | None]] = field(factory=list)
+    origins: list[int] = field(factory=list)
+    pack: Callable[[int], str | None] = field(default=lambda at: None)
     intents: dict[int, Intent] = field(factory=dict)
     resumed: bool = False
 
     def changes(self) -> Changes:
         """Return what the sink is given."""
-        noted = [self.intents.get(at) for at in range(len(self.keys))]
+        tokens: list[str | None] | None = None
+        bodies: list[bytes | None] | None = None
+        if self.intents:
+            noted = [self.intents.get(at) for at in range(len(self.keys))]
+            tokens = [None if note is None else note.idempotency_key for note in noted]
+            bodies = [None if note is None else note.body for note in noted]
         return Changes(
             fields=self.fields,
             ops=self.ops,
@@ -403,8 +412,8 @@ class Sends:
             versions=self.versions,
             dest_ids=self.dest_ids,
             rows=self.rows,
-            idempotency_keys=[None if note is None else note.idempotency_key for note in noted],
-            bodies=[None if note is None else note.body for note in noted],
+            idempotency_keys=tokens,
+            bodies=bodies,
         )
 
     def add(
@@ -418,7 +427,7 @@ class Sends:
         raw: bytes | None,
         *,
         before: Entry | None,
-        original: Callable[[], str | None],
+        origin: int,
         weight: int = 1,
     ) -> None:
         """Append one change."""
@@ -431,7 +440,7 @@ class Sends:
         self.raws.append(raw)
         self.before.append(before)
         self.weights.append(weight)
-        self.originals.append(original)
+        self.origins.append(origin)
 
     def intent(self, at: int, born: datetime, *, counted: bool) -> Intent:
         """Return one of them as a durable note, without idempotency key and body."""
@@ -447,7 +456,7 @@ class Sends:
             born=born,
             sent=born,
             counted=counted,
-            original=self.originals[at]() if counted else None,
+            original=self.pack(self.origins[at]) if counted else None,
         )
 
 
@@ -500,6 +509,7 @@ def plan(
         closing: what becomes of the open letters of keys that this plan settles.
     """
     made = Plan(len(rows.keys), stamp)
+    made.sends.pack = partial(_original, batch)
     work = _Work(batch, rows, known, rules, made, closing)
     places = work.newest()
     places = work.guarded(places)
@@ -617,7 +627,7 @@ class _Work:
                 None,
                 None,
                 before=entry,
-                original=self.original(at),
+                origin=at,
             )
 
     def mapped(self, places: list[int]) -> Sequence[Any]:
@@ -652,7 +662,7 @@ class _Work:
         keys, versions, digests = self.rows.keys, self.rows.versions, self.digests
         entries, intents = self.known.entries, self.known.intents
         sends, counts = self.plan.sends, self.plan.counts
-        fingerprint = self.rules.fingerprint
+        fingerprint = self.rules.fingerprints()
         for at, row in zip(places, rows, strict=True):
             if row is FILTERED:
                 counts.filtered += 1
@@ -688,7 +698,7 @@ class _Work:
                     mark,
                     raw,
                     before=entry,
-                    original=self.original(at),
+                    origin=at,
                 )
         sends.fields, sends.rows = columns(self.rules.mapper.fields, sends.ops, sends.rows)
 
@@ -711,7 +721,7 @@ class _Work:
             counts.unchanged += 1
         elif same:
             counts.pending += 1
-            original = self.original(at)()
+            original = _original(self.batch, at)
             self.plan.intents.append(evolve(intent, counted=True, original=original))
         else:
             if intent.next is not None:
@@ -731,7 +741,7 @@ class _Work:
                 born=self.plan.stamp.at,
                 sent=self.plan.stamp.at,
                 counted=True,
-                original=self.original(at)(),
+                original=_original(self.batch, at),
             )
             self.plan.intents.append(evolve(intent, next=successor))
         self.close(at, self.closing)
@@ -744,7 +754,7 @@ class _Work:
             self.rows.versions[at],
             stage,
             error,
-            original=self.original(at)(),
+            original=_original(self.batch, at),
             mapped=None if row is None else self._packed_row(row),
             deleted=bool(self.batch.deleted is not None and self.batch.deleted[at]),
         )
@@ -760,10 +770,6 @@ class _Work:
             letters = self.known.letters.get(self.rows.keys[at], ())
             for number in closable(letters, self.rows.versions[at], self.rules.version):
                 self.plan.closed[number] = status
-
-    def original(self, at: int) -> Callable[[], str | None]:
-        """Return a function that packs the record as it was read."""
-        return lambda: _original(self.batch, at)
 
 
 def _is_live(entry: Entry | None) -> bool:
@@ -1014,7 +1020,7 @@ def settle(
         closing: what becomes of open letters of keys that are settled.
     """
     done = Settlement()
-    counts, entries, letters = done.counts, done.entries, known.letters
+    counts, entries, letters, notes = done.counts, done.entries, known.letters, sends.intents
     for at, key in enumerate(sends.keys):
         outcome = outcomes.get(at)
         weight = sends.weights[at]
@@ -1040,10 +1046,11 @@ def settle(
             if letters:
                 for number in closable(letters.get(key, ()), sends.versions[at], kind):
                     done.closed[number] = closing
-            done.resolve(sends.intents.get(at), entries[key])
+            if notes:
+                done.resolve(notes.get(at), entries[key])
         elif isinstance(outcome, Rejected):
             file_letter(done, _rejection(sends, at, outcome, stamp), known, kind, weight)
-            done.resolve(sends.intents.get(at), known.entries.get(key))
+            done.resolve(notes.get(at), known.entries.get(key))
         elif sends.resumed:
             continue  # its note stays as it is
         elif outcome is None:
@@ -1059,7 +1066,7 @@ def settle(
             if note is None:
                 done.intents.append(sends.intent(at, stamp.at, counted=True))
             else:
-                original = sends.originals[at]()
+                original = sends.pack(sends.origins[at])
                 done.intents.append(evolve(note, counted=True, original=original))
     return done
 
@@ -1079,7 +1086,7 @@ def _rejection(sends: Sends, at: int, outcome: Rejected, stamp: Stamp) -> Letter
         sends.versions[at],
         Stage.WRITE,
         error,
-        original=sends.originals[at](),
+        original=sends.pack(sends.origins[at]),
         mapped=None if deleted else packed(dict(zip(sends.fields, sends.rows[at], strict=True))),
         deleted=deleted,
     )

@@ -22,6 +22,7 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal, localcontext
 from hashlib import blake2b
+from operator import itemgetter
 from typing import Any, Final, Literal, TypeAlias
 from uuid import UUID
 
@@ -150,6 +151,8 @@ def idempotency_key(*parts: str | int) -> str:
     """
     digest = blake2b(digest_size=16, person=b"syncsdk-idem")
     for part in parts:
+        if not isinstance(part, str | int):
+            raise TypeError(f"a part of an idempotency key is of type {type(part).__name__}")
         data = f"{type(part).__name__}:{part}".encode()
         digest.update(len(data).to_bytes(8, "big") + data)
     return digest.hexdigest()
@@ -183,14 +186,12 @@ def canonical(value: object, path: str = "$", depth: int = 0) -> Any:
         return value
     if value is UNSET:
         return ...
-    if depth > MAX_DEPTH:
-        raise _unfit(f"nested deeper than {MAX_DEPTH}", path, "too_deep")
     return _canonical_other(value, path, depth)
 
 
 def _canonical_other(value: object, path: str, depth: int) -> Any:
     if isinstance(value, enum.Enum):
-        return canonical(value.value, path, depth + 1)
+        return canonical(value.value, path, depth)
     if isinstance(value, str):
         return _text(str.__str__(value), path)
     if isinstance(value, int):
@@ -216,6 +217,8 @@ def _canonical_other(value: object, path: str, depth: int) -> Any:
         return bytes(value)
     if isinstance(value, UUID):
         return str(value)
+    if depth >= MAX_DEPTH:
+        raise _unfit(f"nested deeper than {MAX_DEPTH}", path, "too_deep")
     if isinstance(value, Mapping):
         return ("object", *_members(value.items(), path, depth))
     if isinstance(value, list | tuple):
@@ -278,10 +281,11 @@ class Fingerprints:
     FORMAT: Final = b"syncsdk-fp1"
 
     def __init__(self, names: Sequence[str]) -> None:
-        self._names = tuple(names)
         order = sorted(range(len(names)), key=names.__getitem__)
-        self._order = None if order == list(range(len(names))) else order
-        listed = json.dumps(sorted(names)).encode()
+        self._names = [names[at] for at in order]
+        # One call in C; a getter of a single place would not return a tuple.
+        self._sorted = itemgetter(*order) if len(order) > 1 else tuple
+        listed = json.dumps(self._names).encode()
         self._start = blake2b(
             digest_size=16, person=self.FORMAT, salt=blake2b(listed, digest_size=16).digest()
         )
@@ -292,25 +296,19 @@ class Fingerprints:
         Raises:
             RecordError: a value has no canonical form; ``path`` names the field.
         """
+        ordered: tuple[Any, ...] = self._sorted(row)
+        # Most rows are flat and ASCII. Then their marshalled form is ASCII too, unless an
+        # integer or a length is not: those rows are looked at value by value.
+        data = marshal.dumps(ordered, 2) if _PLAIN.issuperset(map(type, ordered)) else None
+        if data is None or not data.isascii():
+            data = marshal.dumps(tuple(map(_canonical_field, self._names, ordered)), 2)
         digest = self._start.copy()
-        digest.update(marshal.dumps(self._canonical(row), 2))
+        digest.update(data)
         return digest.digest()
 
-    def _canonical(self, row: Sequence[object]) -> tuple[Any, ...]:
-        if self._order is not None:
-            row = [row[at] for at in self._order]
-        # Most rows are flat and ASCII: two scans that stay in C say so.
-        if _PLAIN.issuperset(map(type, row)):
-            for value in row:
-                if isinstance(value, str) and not value.isascii():
-                    break
-            else:
-                return tuple(row)
-        names = self._names if self._order is None else [self._names[at] for at in self._order]
-        return tuple(
-            canonical(value, name) if value is not UNSET else ...
-            for name, value in zip(names, row, strict=True)
-        )
+
+def _canonical_field(name: str, value: object) -> Any:
+    return ... if value is UNSET else canonical(value, name)
 
 
 # -- Versions --------------------------------------------------------------------------

@@ -1141,3 +1141,33 @@ def test_causes_of_our_own_errors_quote_nothing_either() -> None:
                     error = error.__cause__
 
     assert told == []
+
+
+def made_of_secrets() -> dict[str, Any]:
+    """Of each kind of object that holds a record, one that does."""
+    sink, store, kept = Creates(), MemoryStore(), {}
+
+    def unsure(changes: Changes) -> list[Any]:
+        kept["Change"], kept["Changes"] = changes[0], changes
+        return []
+
+    sink.write = unsure  # type: ignore[method-assign]
+    run(pipeline(Given(batch(1)), sink), store)
+    kept["Intent"] = store.intents("test", 1)[0]
+    run(pipeline(Given(batch(1)), Upserts(), leak), store := MemoryStore())
+    kept["Letter"] = store.letters("test")[0]
+    return kept | {
+        "Batch": batch(1),
+        "Refused": Refused(RecordError("cut off"), secret("original")),
+        "Rejected": Rejected(1, "422", detail=secret("detail")),
+        "RecordError": RecordError("no", key=(secret("key"),), detail=secret("detail")),
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Batch", "Change", "Changes", "Intent", "Letter", "RecordError", "Refused", "Rejected"],
+)
+def test_what_tools_show_of_variables_quotes_no_record(name: str) -> None:
+    # Error trackers send the repr of every variable in every frame to somebody else.
+    assert MARK not in repr(made_of_secrets()[name])

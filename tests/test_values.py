@@ -250,6 +250,13 @@ def test_an_idempotency_key_is_32_hexadecimal_digits(parts: list[str | int]) -> 
     assert key == idempotency_key(*parts) == f"{int(key, 16):032x}"
 
 
+@pytest.mark.parametrize("missing", [None, UNSET])
+def test_an_operation_without_a_name_has_no_idempotency_key(missing: Any) -> None:
+    # All records without an id would share it, and all but the first would never be created.
+    with pytest.raises((RecordError, TypeError)):
+        idempotency_key("invoice", missing)
+
+
 # -- Canonical form --------------------------------------------------------------------
 
 
@@ -394,18 +401,21 @@ def test_equal_instants_in_a_repeated_hour_are_told_apart_by_fold() -> None:
     assert mark(first) != mark(second)
 
 
-def nested(depth: int, kind: Callable[[Any], Any]) -> Any:
-    value: Any = 1
+def nested(depth: int, kind: Callable[[Any], Any], leaf: object = 1) -> Any:
+    value = leaf
     for _ in range(depth):
         value = kind(value)
     return value
 
 
+@pytest.mark.parametrize("leaf", [1, "é", Decimal(1), None], ids=shown)
 @pytest.mark.parametrize("kind", [lambda v: [v], lambda v: {"a": v}], ids=["list", "object"])
-def test_a_value_may_nest_a_hundred_times_and_no_more(kind: Callable[[Any], Any]) -> None:
-    assert len(mark(nested(100, kind))) == 16
+def test_a_value_may_nest_a_hundred_times_and_no_more(
+    kind: Callable[[Any], Any], leaf: object
+) -> None:
+    assert len(mark(nested(100, kind, leaf))) == 16
     with pytest.raises(RecordError) as caught:
-        mark(nested(102, kind))
+        mark(nested(101, kind, leaf))
     assert caught.value.code == "too_deep"
 
 
