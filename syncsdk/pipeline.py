@@ -325,6 +325,11 @@ class Pipeline:
     ) -> Options:
         if limit is not None and limit < 1:
             raise ConfigurationError("limit= is below 1", remedy="Give 1 or more, or None")
+        if is_async(progress):
+            raise ConfigurationError(
+                "progress= is asynchronous, and nobody would await it",
+                remedy="Give a plain function",
+            )
         return Options(
             mode="backfill" if backfill else "incremental",
             limit=limit,

@@ -31,7 +31,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeAlias, overload, runtim
 from attrs import asdict, define, field, frozen
 
 from .errors import RecordError
-from .values import OPAQUE, UNSET, Cursor, Key, Version
+from .values import OPAQUE, UNSET, Cursor, Key, Version, key_digest
 
 __all__ = [
     "FILTERED",
@@ -116,7 +116,7 @@ class SourceCapabilities:
     window_cap: int | None = field(kw_only=True, default=None)
 
 
-@frozen
+@frozen(repr=False)
 class Refused:
     """In place of a record that the source could not read: why, and what it looked like.
 
@@ -128,8 +128,11 @@ class Refused:
     error: RecordError
     original: Any = None
 
+    def __repr__(self) -> str:
+        return f"Refused({self.error})"
 
-@define(eq=False)  # one per batch, read by the engine only
+
+@define(eq=False, repr=False)  # one per batch, read by the engine only
 class Batch:
     """What is read, mapped, written and committed together; columns of equal length.
 
@@ -211,6 +214,9 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def __repr__(self) -> str:
+        return f"Batch of {len(self.keys)}"
 
     def part(self, start: int, stop: int, *, last: bool) -> Batch:
         """Return some of its records; only the last part carries the cursor."""
@@ -307,7 +313,7 @@ class Op(enum.StrEnum):
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
-@define(eq=False)  # not frozen: that would cost three times as much, for every record
+@define(eq=False, repr=False)  # not frozen: that would cost three times as much a record
 class Change:
     """A create, update or delete of one key.
 
@@ -332,6 +338,9 @@ class Change:
     row: Sequence[Any]
     idempotency_key: str | None = None
     body: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"Change({self.change_id}, {self.op}, {key_digest(self.key)})"
 
     @property
     def record(self) -> Mapping[str, Any]:
@@ -479,7 +488,7 @@ class Rejected:
 
     change_id: int
     code: str = "rejected"
-    detail: str | None = None
+    detail: str | None = field(default=None, repr=False)
     path: str | None = None
 
 
@@ -839,7 +848,7 @@ class LetterStatus(enum.StrEnum):
     DISCARDED = "discarded"
 
 
-@frozen
+@frozen(repr=False)
 class Letter:
     """A record that could not be delivered, kept with its reason.
 
@@ -876,8 +885,11 @@ class Letter:
     id: int = 0
     status: LetterStatus = LetterStatus.OPEN
 
+    def __repr__(self) -> str:
+        return f"Letter({self.id}, {self.stage}, {self.code}, {key_digest(self.key)})"
 
-@frozen
+
+@frozen(repr=False)
 class Intent:
     """A durable note, made before a write that cannot be repeated blindly.
 
@@ -912,6 +924,9 @@ class Intent:
     counted: bool = False
     original: str | None = None
     next: Intent | None = None
+
+    def __repr__(self) -> str:
+        return f"Intent({self.op}, {key_digest(self.key)})"
 
     @property
     def newest(self) -> Intent:

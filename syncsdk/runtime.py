@@ -30,7 +30,6 @@ from collections.abc import (
     Iterator,
     Sized,
 )
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
@@ -38,6 +37,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
+    import asyncio
     from concurrent.futures import ThreadPoolExecutor
 
 __all__ = [
@@ -388,7 +388,9 @@ class AsyncRuntime(_System):
             result = function(*args)
             return await (shielded(result) if effect.startswith("store.") else result)
         result = await self.in_lane(effect, contextvars.copy_context(), function, *args)
-        return await result if inspect.isawaitable(result) else result
+        if not inspect.isawaitable(result):
+            return result
+        return await (shielded(result) if effect.startswith("store.") else result)
 
     async def in_lane(
         self,
@@ -441,13 +443,22 @@ async def shielded(work: Awaitable[T]) -> T:
     import asyncio
 
     future = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        while not future.done():
-            with suppress(asyncio.CancelledError):  # asked again: the answer is the same
-                await asyncio.wait([future])
-        raise
+    await waited(future)
+    return future.result()
+
+
+async def waited(future: asyncio.Future[Any]) -> None:
+    """Wait for the end of ``future``; let a cancellation of the caller through after that."""
+    import asyncio
+
+    cancelled: BaseException | None = None
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError as error:
+            cancelled = error  # asked once or ten times: the answer comes when it is done
+    if cancelled is not None:
+        raise cancelled
 
 
 _NOT_OPEN: Final = object()
@@ -548,14 +559,12 @@ class _AsyncAhead:
         return item
 
     async def close(self) -> None:
-        import asyncio
 
         self._leaving = True
         self._permits.release()
         if self._ready.empty() and not self._task.done():
             self._task.cancel()  # an item is under way that nobody will ask for
-        # Waited for, not awaited: a cancellation that comes through is the caller's own.
-        await asyncio.wait([self._task])
+        await waited(self._task)
         if not self._task.cancelled() and (error := self._task.exception()) is not None:
             raise error
 

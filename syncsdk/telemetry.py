@@ -224,8 +224,8 @@ class Telemetry:
             self._span.set_attribute(f"syncsdk.records.{name}", getattr(report.counts, name))
         if failed:
             _mark(self._span, attributes.get("error.type", "_OTHER"))
-        planned = report.mode == "plan"
-        if report.result is Result.SUCCESS and report.finished_at is not None and not planned:
+        fresh = report.mode in ("incremental", "backfill")
+        if report.result is Result.SUCCESS and report.finished_at is not None and fresh:
             _last_success[self._name] = report.finished_at.timestamp()
         if letters is not None:
             _open_letters[self._name] = letters

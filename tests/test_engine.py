@@ -1784,3 +1784,10 @@ def test_nothing_is_discarded_under_a_run(store: MemoryStore) -> None:
 
     with pytest.raises(errors.TransientError, match="under way"):
         flow.discard(store, [1])
+
+
+def test_a_progress_that_nobody_would_await_is_refused(store: MemoryStore) -> None:
+    async def progress(report: RunReport) -> None: ...
+
+    with pytest.raises(errors.ConfigurationError, match="progress="):
+        pipeline(Pages(), Upserts()).run(store, progress=progress)  # type: ignore[arg-type]

@@ -341,9 +341,9 @@ class Killer:
         self._ask("POST", "/edit", creates=2, changes=2)
         line = Line(worker.pid, table, point, number)
         if held:
-            self._until(lambda _: self._ask("GET", "/held")["held"], worker)
+            self._until(lambda _: self._ask("GET", "/held")["held"], worker, table)
         else:
-            self._until(lambda fresh: line in fresh, worker)
+            self._until(lambda fresh: line in fresh, worker, table)
         if point == "write-begun":
             time.sleep(jitter * 0.008)  # some of its requests are through
         elif point == "commit-begun":
@@ -356,17 +356,25 @@ class Killer:
         self.tally.integrity.append(self._integrity())
 
     def _until(
-        self, is_reached: Callable[[list[Line]], bool], worker: subprocess.Popen[str]
+        self,
+        is_reached: Callable[[list[Line]], bool],
+        worker: subprocess.Popen[str],
+        table: str,
     ) -> None:
-        """Wait for it, and give the worker more to do whenever it has nothing left."""
+        """Wait for it, and give the worker more to do whenever ``table`` has nothing left.
+
+        Only that table: a record of ``late`` that is refused is sent again by every run, for
+        as long as it may be joined by late ones.
+        """
         deadline = time.monotonic() + DEADLINE
         runs = 0
         while not is_reached(fresh := self._news()):
             assert worker.poll() is None, "the worker ended by itself; its reason is in stderr"
             assert time.monotonic() < deadline, "the worker did not get to where it is killed"
             for line in fresh:
-                runs = 0 if line.event == "write-begun" else runs + (line.event == "run-ended")
-            if runs >= 2 * len(TABLES):
+                if line.pipeline == table:
+                    runs = 0 if line.event == "write-begun" else runs + (line.event == "run-ended")
+            if runs >= 2:
                 runs = 0
                 self._ask("POST", "/edit", creates=3, changes=3)
             time.sleep(0.001)
