@@ -24,9 +24,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 MODULES = ("planning", "engine")
 SUITES = (
-    ["tests/test_engine.py", "-k", "not run_async"],
-    ["tests/promises", "-k", "not run_async and not 10_000", "-p", "no:cacheprovider"],
-    ["tests/test_simulation.py", "-k", "not processes"],
+    ["tests/test_planning.py", "tests/test_engine.py", "-k", "not run_async"],
+    ["tests/promises", "-k", "not run_async and not world"],
+    ["tests/test_simulation.py", "-k", "worlds_hold or kind"],
 )
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Eq: ast.NotEq,
