@@ -297,14 +297,26 @@ class Fingerprints:
             RecordError: a value has no canonical form; ``path`` names the field.
         """
         ordered: tuple[Any, ...] = self._sorted(row)
-        # Most rows are flat and ASCII. Then their marshalled form is ASCII too, unless an
-        # integer or a length is not: those rows are looked at value by value.
-        data = marshal.dumps(ordered, 2) if _PLAIN.issuperset(map(type, ordered)) else None
-        if data is None or not data.isascii():
+        if _PLAIN.issuperset(map(type, ordered)):
+            data = marshal.dumps(ordered, 2)
+            # Of a flat row only text beyond ASCII can need a change. If there is some, the
+            # marshalled form is not ASCII (nor is it with long texts: then a look tells).
+            if not data.isascii() and (other := self._texts(ordered)) != ordered:
+                data = marshal.dumps(other, 2)
+        else:
             data = marshal.dumps(tuple(map(_canonical_field, self._names, ordered)), 2)
         digest = self._start.copy()
         digest.update(data)
         return digest.digest()
+
+    def _texts(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        odd = [at for at, item in enumerate(row) if item.__class__ is str and not item.isascii()]
+        if not odd:
+            return row
+        values = list(row)
+        for at in odd:
+            values[at] = _text(values[at], self._names[at])
+        return tuple(values)
 
 
 def _canonical_field(name: str, value: object) -> Any:
