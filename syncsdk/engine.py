@@ -244,6 +244,7 @@ class Run:
         self._taken = 0
         self._committed = False
         self._counted = False
+        self._split = False
         # The read.
         self._cap: datetime | None = None
         self._window_clock: datetime | None = None
@@ -528,6 +529,8 @@ class Run:
         # After a crash in the middle of a batch, smaller parts get past the trouble.
         crashed = 0 if self.preview or self._committed else self.lease.crashed
         step = max(1, size >> min(crashed, 20)) if crashed else max(1, size)
+        # The last part carries the cursor of all: it may not wait for the next batch.
+        self._split = step < cut
         start = 0
         while start < cut or size == 0:
             stop = min(start + step, cut)
@@ -878,7 +881,7 @@ class Run:
         waiting.batches += made is not None
         self._deferred = waiting
         acknowledged = self.flow.source.capabilities.acknowledges
-        if effect or acknowledged or now - waiting.since >= DEFERRAL:
+        if effect or acknowledged or self._split or now - waiting.since >= DEFERRAL:
             await self._write_commit(commit, reasons)
 
     async def _flush(self) -> None:

@@ -1791,3 +1791,33 @@ def test_a_progress_that_nobody_would_await_is_refused(store: MemoryStore) -> No
 
     with pytest.raises(errors.ConfigurationError, match="progress="):
         pipeline(Pages(), Upserts()).run(store, progress=progress)  # type: ignore[arg-type]
+
+
+def test_a_limit_settles_what_was_deferred(store: MemoryStore) -> None:
+    batches = [Batch.of([{"id": n}], key="id", after=str(n)) for n in (1, 2)]
+    flow = pipeline(Pages(*batches, cursor=Token()), Upserts())
+    flow.run(store)
+
+    report = flow.run(store, limit=1)
+
+    assert report.counts == Counts(read=1, unchanged=1)
+    assert report.batches == 1
+    assert store.load("test").cursor == "1"
+
+
+def test_the_cursor_of_an_unordered_source_does_not_go_back(store: MemoryStore) -> None:
+    for second in (5, 3):
+        after = Table.keyset.cursor(at(second), "x")
+        batch = Batch.of([{"id": second}], key="id", after=after)
+        pipeline(Pages(batch, cursor=Table.keyset, ordered=False), Upserts()).run(store)
+
+    assert store.load("test").cursor == Table.keyset.cursor(at(5), "x")
+
+
+def test_a_preview_shows_fifty_changes_and_counts_the_rest(store: MemoryStore) -> None:
+    def shown(number: int) -> list[str]:
+        source = Pages(Batch.of([{"id": n} for n in range(number)], key="id"))
+        return str(pipeline(source, Upserts()).plan(store)).splitlines()
+
+    assert len(shown(50)) == 51
+    assert shown(51)[-1] == "  and 1 more"

@@ -891,7 +891,7 @@ def test_the_file_says_what_it_is_and_how_it_is_kept(sqlite: SQLiteStore) -> Non
         "foreign_keys": 1,
         "busy_timeout": 10_000,
         "wal_autocheckpoint": 10000,
-        "cache_size": -64000,
+        "cache_size": -8000,
     }
     for name, value in expected.items():
         assert sqlite._rows(f"PRAGMA {name}") == [(value,)], name
