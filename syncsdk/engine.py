@@ -969,8 +969,9 @@ class Run:
         if by[Resolution.GIVE_UP]:
             await self._give_up(by[Resolution.GIVE_UP])
         again = by[Resolution.SEND] + await self._look_for(by[Resolution.FIND])
-        if again:
-            waiting += await self._send_again(again)
+        bulk = sink.bulk or len(again)
+        for start in range(0, len(again), bulk or 1):
+            waiting += await self._send_again(again[start : start + bulk])
         return waiting
 
     async def _give_up(self, notes: Sequence[Intent]) -> None:
@@ -1011,7 +1012,7 @@ class Run:
         ]
 
     async def _send_again(self, notes: Sequence[Intent]) -> list[Intent]:
-        """Send notes, stamped anew; return those that stay in doubt."""
+        """Send notes, stamped anew, in one write; return those that stay in doubt."""
         now = self.runtime.now()
         known: Known = await self.runtime.call(
             "store.look_up", self.store.look_up, self.flow.name, [note.key for note in notes]
@@ -1026,14 +1027,10 @@ class Run:
         sends = _sends(stamped, known)
         outcomes: dict[int, Outcome] = {}
         error: Exception | None = None
-        changes = sends.changes()
-        bulk = self.flow.rules.sink.bulk or len(changes)
-        for start in range(0, len(changes), bulk):
-            try:
-                await self._send(changes[start : start + bulk], outcomes)
-            except Exception as failure:
-                error = failure
-                break
+        try:
+            await self._send(sends.changes(), outcomes)
+        except Exception as failure:
+            error = failure
         done = settle(
             sends, outcomes, known, self._stamp(), self.flow.rules.version, repeatable=False
         )
