@@ -537,11 +537,12 @@ class _Work:
         opaque = self.rules.version.kind == "opaque"
         self.parsed = [None] * len(keys)
         if not opaque:
-            entries = self.known.entries
+            entries, intents = self.known.entries, self.known.intents
             several = len(set(keys)) < len(keys)
             for at, raw in enumerate(rows.versions):
                 entry = entries.get(keys[at])
-                if several or entry is None or entry.version != raw:
+                # The version that is settled needs no look, unless there is another to beat.
+                if several or entry is None or entry.version != raw or keys[at] in intents:
                     try:
                         self.parsed[at] = parse(raw)
                     except RecordError as error:

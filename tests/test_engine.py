@@ -1821,3 +1821,21 @@ def test_a_preview_shows_fifty_changes_and_counts_the_rest(store: MemoryStore) -
 
     assert len(shown(50)) == 51
     assert shown(51)[-1] == "  and 1 more"
+
+
+def test_the_settled_version_read_again_is_older_than_a_delete_in_doubt(
+    store: MemoryStore,
+) -> None:
+    """A feed that is read again shows the settled version while a newer change is in doubt."""
+    first = Batch.of([{"id": "a", "v": 1, "gone": False}], key="id", version="v", deleted="gone")
+    second = Batch.of([{"id": "a", "v": 2, "gone": True}], key="id", version="v", deleted="gone")
+    sink = Findable("", "unknown", "unknown")
+
+    def source(*pages: Batch) -> Pages:
+        return Pages(*pages, version=INTEGER, deletes=Deletes.FLAGGED)
+
+    pipeline(source(first), sink).run(store)
+    pipeline(source(second), sink).run(store)
+    report = pipeline(source(first), sink).run(store)
+
+    assert report.counts == Counts(resumed=1, read=1, stale=1, pending=1)

@@ -473,10 +473,15 @@ class World:
                 raise Violation("converged", f"{row} is lost, the destination has {each}")
         for id in there:
             raise Violation("converged", f"the destination has {id}, which never was")
-        for id in dead:
-            row = self.rows[id]
-            if not (row.value % 13 == 0 or row.value % 17 == 0):
-                raise Violation("converged", f"{row} stays a dead letter without a reason")
+        # A backfill of an event feed that broke off may have refused an old version again,
+        # and what is older than a refused version waits with it.
+        refused: dict[str, int] = {}
+        for row in self.log:
+            if row.value % 13 == 0 or row.value % 17 == 0:
+                refused[row.id] = max(row.version, refused.get(row.id, 0))
+        for letter in self.store.letters("world", limit=10_000):
+            if int(letter.version or 0) > refused.get(letter.key[0], 0):
+                raise Violation("converged", f"{letter} stays open without a reason")
 
 
 def text(second: float) -> str:
