@@ -1839,3 +1839,54 @@ def test_the_settled_version_read_again_is_older_than_a_delete_in_doubt(
     report = pipeline(source(first), sink).run(store)
 
     assert report.counts == Counts(resumed=1, read=1, stale=1, pending=1)
+
+
+def test_a_read_that_ends_below_the_window_cap_is_whole(store: MemoryStore) -> None:
+    pages = [Batch.of([{"id": n} for n in ids], key="id") for ids in ([1, 2], [3])]
+
+    assert pipeline(Pages(*pages, window_cap=2), Upserts()).run(store).result is Result.SUCCESS
+
+
+def test_the_tolerance_counts_what_was_read_and_not_committed_yet(store: MemoryStore) -> None:
+    good = Batch.of([{"id": f"g{n}"} for n in range(90)], key="id")
+    rest = Batch.of([{"id": f"bad{n}"} for n in range(10)], key="id")
+    flow = pipeline(Pages(good, rest), Upserts(), bad, tolerance=Tolerance(0, 0.1))
+    pipeline(Pages(good), Upserts(), bad).run(store)
+
+    report = flow.run(store)
+
+    assert report.counts == Counts(read=100, unchanged=90, dead=10)
+    assert report.reason == "10 records became dead letters"
+
+
+def test_the_tolerance_after_a_write_counts_what_waits_too(store: MemoryStore) -> None:
+    sink = Upserts()
+    sink.refuses = lambda change: change.key[0].startswith("no")
+    good = Batch.of([{"id": f"g{n}"} for n in range(90)], key="id")
+    rest = Batch.of([{"id": f"no{n}"} for n in range(10)], key="id")
+    pipeline(Pages(good), sink).run(store)
+
+    report = pipeline(Pages(good, rest), sink, tolerance=Tolerance(0, 0.1)).run(store)
+
+    assert report.result is Result.PARTIAL
+
+
+def test_what_a_source_fetches_undecoded_is_left_to_the_stored_record(store: MemoryStore) -> None:
+    source, sink = Table(row("bad", 1, x=1)), Upserts()
+    pipeline(source, sink, bad).run(store)
+
+    def fetch(keys: Any) -> Batch:
+        return Batch(["bad"], raws=[b"?"], decode=lambda raws: [{"x": 9}])
+
+    source.fetch = fetch  # type: ignore[attr-defined]
+
+    report = pipeline(source, sink, mapping_version="2").replay(store)
+
+    assert report.counts == Counts(resumed=1, created=1)
+    assert sink.rows[("bad",)] == {"id": "bad", "x": 1}
+
+
+def test_one_dead_letter_is_one(store: MemoryStore) -> None:
+    report = pipeline(Table(row("bad", 1)), Upserts(), bad).run(store)
+
+    assert report.reason == "1 record became a dead letter"
