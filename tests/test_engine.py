@@ -1820,6 +1820,7 @@ def test_a_preview_shows_fifty_changes_and_counts_the_rest(store: MemoryStore) -
         return str(pipeline(source, Upserts()).plan(store)).splitlines()
 
     assert len(shown(50)) == 51
+    assert len(shown(51)) == 52
     assert shown(51)[-1] == "  and 1 more"
 
 
