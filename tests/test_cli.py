@@ -643,7 +643,8 @@ def test_discard_asks_first_and_closes_only_what_it_was_given(
 
     assert (nobody.code, refused.code, agreed.code) == (2, 2, 0)
     assert refused.err.endswith("error: nothing was discarded. Answer y, or add --yes\n")
-    assert agreed.out == "2 dead letters discarded\n"
+    # click before 8.4 leaves a space of its prompt on stdout.
+    assert agreed.out.lstrip() == "2 dead letters discarded\n"
     assert "Discard 2 dead letters of customers for good?" in agreed.err
     memory = SQLiteStore(store)
     assert len(memory.letters("customers")) == 3
