@@ -192,11 +192,14 @@ class Batch:
         """
         names = (key,) if isinstance(key, str) else tuple(key)
         one = names[0] if len(names) == 1 else None
-        read: list[Any] = [
-            item if isinstance(item, Mapping | Refused) else Refused(_not_an_object(item), item)
-            for item in records
-        ]
-        rows: list[Mapping[str, Any]] = [{} if isinstance(item, Refused) else item for item in read]
+        read: list[Any] = list(records)
+        rows: list[Mapping[str, Any]] = list(records)
+        if not {dict}.issuperset(map(type, read)):
+            for at, item in enumerate(read):
+                if not isinstance(item, Mapping):
+                    rows[at] = {}
+                    if not isinstance(item, Refused):
+                        read[at] = Refused(_not_an_object(item), item)
         keys: list[Any]
         if one is not None:
             keys = [row.get(one) for row in rows]
