@@ -171,8 +171,7 @@ class Preview:
             self.numbers[op] += 1
         room = self.kept - len(self.changes)
         self.changes.extend(list(zip(made.sends.ops, made.sends.keys, strict=True))[:room])
-        for reason, number in made.reasons.items():
-            self.refusals[reason] = self.refusals.get(reason, 0) + number
+        _tally(self.refusals, made.reasons)
 
     def __str__(self) -> str:
         shown = [f"{number} to {op}" for op, number in self.numbers.items()]
@@ -855,8 +854,7 @@ class Run:
                 commit.letters += part.letters
                 commit.closed.update(part.closed)
                 commit.intents += part.intents
-                for reason, number in part.reasons.items():
-                    reasons[reason] = reasons.get(reason, 0) + number
+                _tally(reasons, part.reasons)
         if done is not None:
             commit.resolved += done.resolved
             self.ahead = evolve(self.ahead, live=max(0, self.ahead.live + done.live))
@@ -1130,6 +1128,11 @@ def _sends(notes: Sequence[Intent], known: Known) -> Sends:
         )
         sends.intents[at] = note
     return sends
+
+
+def _tally(into: dict[str, int], reasons: Mapping[str, int]) -> None:
+    for reason, number in reasons.items():
+        into[reason] = into.get(reason, 0) + number
 
 
 def _number(number: int, noun: str) -> str:
