@@ -57,6 +57,7 @@ from .planning import (
     match,
     needs_intent,
     plan,
+    raw_digests,
     resolution,
     settle,
 )
@@ -192,6 +193,7 @@ class _Deferred:
 
     since: float
     counts: Counts = field(factory=Counts)
+    reasons: dict[str, int] = field(factory=dict)
     batches: int = 0
 
 
@@ -671,11 +673,17 @@ class Run:
         """Look up, plan, write, settle and commit some records."""
         replaying = self.options.mode == "replay"
         closing = LetterStatus.REPLAYED if replaying else LetterStatus.SUPERSEDED
+        rules = self.flow.rules
+        digests = raw_digests(batch, rows, rules.salt)
         known: Known = await self.runtime.call(
-            "store.look_up", self.store.look_up, self.flow.name, rows.keys
+            "store.look_up",
+            self.store.look_up,
+            self.flow.name,
+            rows.keys,
+            digests if rows.distinct else (),
         )
         self._found(known)
-        made = plan(batch, rows, known, self.flow.rules, self._stamp(), closing)
+        made = plan(batch, rows, digests, known, rules, self._stamp(), closing)
         if self.preview is not None:
             self.preview.add(made)
             return
@@ -686,8 +694,8 @@ class Run:
             outcomes,
             known,
             made.stamp,
-            self.flow.rules.version,
-            repeatable=error is not None or self.flow.rules.sink.upsert,
+            rules.version,
+            repeatable=error is not None or rules.sink.upsert,
             closing=closing,
         )
         if not done.unsettled and not replaying:
@@ -787,6 +795,8 @@ class Run:
         sink, now = self.flow.rules.sink, self.runtime.now()
         notes: dict[int, Intent] = {}
         doubted: list[Key] = []
+        if sink.upsert and not any(sends.before):
+            return changes  # the most common case: nothing that is known is changed
         for at in changes.ids:
             if needs_intent(sends.ops[at], sink):
                 try:
@@ -845,49 +855,40 @@ class Run:
 
     async def _commit(self, counts: Counts, made: Plan | None, done: Settlement | None) -> None:
         """Settle in one transaction, or leave what has no effect to the next one."""
-        commit = Commit(self.flow.name, self.ahead)
-        reasons: dict[str, int] = {}
-        for part in (made, done):
-            if part is not None:
-                commit.entries.update(part.entries)
-                commit.voided += part.voided
-                commit.letters += part.letters
-                commit.closed.update(part.closed)
-                commit.intents += part.intents
-                _tally(reasons, part.reasons)
-        if done is not None:
-            commit.resolved += done.resolved
-            self.ahead = evolve(self.ahead, live=max(0, self.ahead.live + done.live))
         if not counts.balanced:
             raise ContractError(
                 f"the conservation law is broken: {counts}",
                 remedy="This is a bug in syncsdk; nothing of the batch was settled",
             )
-        effect = any(
-            (
-                commit.entries,
-                commit.voided,
-                commit.letters,
-                commit.closed,
-                commit.intents,
-                commit.resolved,
-            )
-        )
+        commit = Commit(self.flow.name, self.ahead)
         now = self.runtime.monotonic()
         waiting = self._deferred or _Deferred(now)
+        for part in (made, done):
+            if part is not None:
+                commit.entries.update(part.entries)
+                commit.letters += part.letters
+                commit.closed.update(part.closed)
+                commit.intents += part.intents
+                commit.resolved += part.resolved
+                _tally(waiting.reasons, part.reasons)
+        if done is not None:
+            self.ahead = evolve(self.ahead, live=max(0, self.ahead.live + done.live))
+        effect = any(
+            (commit.entries, commit.letters, commit.closed, commit.intents, commit.resolved)
+        )
         waiting.counts += counts
         waiting.batches += made is not None
         self._deferred = waiting
         acknowledged = self.flow.source.capabilities.acknowledges
         if effect or acknowledged or self._split or now - waiting.since >= DEFERRAL:
-            await self._write_commit(commit, reasons)
+            await self._write_commit(commit)
 
     async def _flush(self) -> None:
         """Commit what is left: deferred counts, a cursor that moved."""
         if self.preview is None and (self.ahead != self.checkpoint or self._deferred is not None):
-            await self._write_commit(Commit(self.flow.name, self.ahead), {})
+            await self._write_commit(Commit(self.flow.name, self.ahead))
 
-    async def _write_commit(self, commit: Commit, reasons: dict[str, int]) -> None:
+    async def _write_commit(self, commit: Commit) -> None:
         """Write a commit that also settles what was deferred; count it once it is durable."""
         report, waiting = self.report, self._deferred or _Deferred(0.0)
         commit.checkpoint = evolve(
@@ -906,11 +907,11 @@ class Run:
             await self._settled(commit)
         report.counts, report.batches = settled.counts, settled.batches
         self._deferred = None
-        self._reasons(reasons)
+        self._reasons(waiting.reasons)
         self.checkpoint = self.ahead = commit.checkpoint
         self._committed = True
         self._renewed = self.runtime.monotonic()
-        self.telemetry.settled(waiting.counts, reasons)
+        self.telemetry.settled(waiting.counts, waiting.reasons)
         if self.options.progress is not None:
             self._watched(self.options.progress)
         for observer in self.flow.observers:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from operator import itemgetter
 from pathlib import PurePath
 from typing import Any, get_type_hints, is_typeddict
@@ -61,7 +60,8 @@ class CallableMapper:
 
     Args:
         function: pure, and not asynchronous.
-        version: changes whenever the same record might be mapped differently.
+        version: changes whenever the same record might be mapped differently. A record
+            that is as it was is not mapped again under the same version.
     """
 
     def __init__(self, function: Callable[[Any], Any], version: str) -> None:
@@ -93,8 +93,10 @@ class CallableMapper:
     def _row(self, made: Any) -> Any:
         names = self.fields
         if made.__class__ is dict and self._get is not None and len(made) == len(names or ()):
-            with suppress(KeyError):
+            try:
                 return self._get(made)
+            except KeyError:
+                pass
         if self._attrs:
             return tuple([getattr(made, name) for name in names or ()])
         if not isinstance(made, Mapping):

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from hashlib import blake2b
+from marshal import dumps
 from typing import Any, Final
 
 from attrs import Factory, define, evolve, field, frozen
@@ -128,30 +129,38 @@ class Rules:
     )
     _fingerprints: dict[tuple[str, ...], Fingerprints] = field(init=False, factory=dict)
 
-    def fingerprints(self) -> Callable[[Any], bytes]:
-        """Return what makes the fingerprint of a mapped record, a tuple or a mapping.
-
-        It raises RecordError if a value has no canonical form.
-        """
+    def fingerprints(self, rows: Sequence[Any]) -> list[bytes | RecordError]:
+        """Return the fingerprint of each mapped record, a tuple or a mapping, or why not."""
         fields = self.mapper.fields
-        return self._of_mapping if fields is None else self._of(tuple(fields)).of
-
-    def _of_mapping(self, row: Mapping[Any, Any]) -> bytes:
-        names = tuple(name for name in row if row[name] is not UNSET)
-        for name in names:
-            if not isinstance(name, str):
-                raise RecordError(
-                    f"the mapped record has a field named by a value of type {type(name).__name__}",
-                    remedy="Name fields by text",
-                    code="mapping",
-                )
-        return self._of(names).of([row[name] for name in names])
+        if fields is not None:
+            return self._of(tuple(fields)).of_all(rows)
+        marks: dict[int, bytes | RecordError] = {}
+        shapes: dict[tuple[str, ...], list[int]] = {}
+        for at, row in enumerate(rows):
+            names = tuple(name for name in row if row[name] is not UNSET)
+            if set(map(type, names)) <= {str}:
+                shapes.setdefault(names, []).append(at)
+            else:
+                marks[at] = _badly_named(names)
+        for names, places in shapes.items():
+            values = [[rows[at][name] for name in names] for at in places]
+            marks |= zip(places, self._of(names).of_all(values), strict=True)
+        return [marks[at] for at in range(len(rows))]
 
     def _of(self, names: tuple[str, ...]) -> Fingerprints:
         known = self._fingerprints.get(names)
         if known is None:
             known = self._fingerprints[names] = Fingerprints(names)
         return known
+
+
+def _badly_named(names: Sequence[object]) -> RecordError:
+    (kind, *_) = [type(name).__name__ for name in names if not isinstance(name, str)]
+    return RecordError(
+        f"the mapped record has a field named by a value of type {kind}",
+        remedy="Name fields by text",
+        code="mapping",
+    )
 
 
 @frozen
@@ -247,11 +256,13 @@ class Rows:
         keys: one each; ``()`` for a refused record without a usable one.
         versions: raw texts.
         refused: why, by the record's place in the batch.
+        distinct: no key is there twice.
     """
 
     keys: list[Key]
     versions: Sequence[str | None]
     refused: dict[int, RecordError]
+    distinct: bool
 
 
 def check(batch: object) -> Rows:
@@ -284,7 +295,8 @@ def check(batch: object) -> Rows:
             if record.__class__ is Refused:
                 refused[at] = record.error
     keys = _keys(batch.keys, refused)
-    return Rows(keys, _versions(batch.versions, number, refused), refused)
+    versions = _versions(batch.versions, number, refused)
+    return Rows(keys, versions, refused, distinct=len(set(keys)) == number)
 
 
 def _keys(raws: Sequence[Any], refused: dict[int, RecordError]) -> list[Key]:
@@ -336,6 +348,40 @@ def _versions(
                 ),
             )
     return versions
+
+
+def raw_digests(batch: Batch, rows: Rows, salt: bytes) -> list[bytes | None]:
+    """Return a digest of each record and version as read; None where it would say nothing.
+
+    A record without raw bytes is digested as decoded, by marshal's version 2, which writes
+    JSON's types alike on every Python; one that is more than plain data has no digest. An
+    equal record whose fields come in another order has another digest: that costs its
+    mapping, and no more.
+
+    Args:
+        batch, rows: the batch, and what :func:`check` made of it.
+        salt: of the mapping; under another one no digest is the same.
+    """
+    records: Sequence[Any] | None = batch.records if batch.raws is None else batch.raws
+    assert records is not None  # checked
+    copy = blake2b(digest_size=16, person=salt).copy
+    digests: list[bytes | None] = []
+    for read in zip(rows.versions, records, strict=True):
+        try:
+            data = dumps(read, 2)
+        except ValueError:
+            digests.append(None)
+            continue
+        digest = copy()
+        digest.update(data)
+        digests.append(digest.digest())
+    for at in rows.refused:
+        digests[at] = None
+    if batch.deleted is not None:
+        digests = [
+            None if gone else digest for gone, digest in zip(batch.deleted, digests, strict=True)
+        ]
+    return digests
 
 
 def compact(keys: Sequence[Key], order: Sequence[Any], places: Sequence[int]) -> list[int]:
@@ -442,6 +488,23 @@ class Sends:
         self.weights.append(weight)
         self.origins.append(origin)
 
+    def extend(self, changes: Iterable[tuple[Any, ...]]) -> None:
+        """Append changes, each a tuple of what :meth:`add` takes."""
+        columns: tuple[list[Any], ...] = (
+            self.ops,
+            self.keys,
+            self.versions,
+            self.dest_ids,
+            self.rows,
+            self.fingerprints,
+            self.raws,
+            self.before,
+            self.weights,
+            self.origins,
+        )
+        for column, values in zip(columns, zip(*changes, strict=True), strict=False):
+            column.extend(values)
+
     def intent(self, at: int, born: datetime, *, counted: bool) -> Intent:
         """Return one of them as a durable note, without idempotency key and body."""
         return Intent(
@@ -461,29 +524,38 @@ class Sends:
 
 
 @define
-class Plan:
-    """What a batch needs: printed by ``Pipeline.plan``, carried out by the engine.
+class Decided:
+    """What was decided of some records; a :class:`~syncsdk.protocols.Commit` settles it.
 
     Attributes:
-        size: records of the batch.
-        sends: the changes to write.
-        counts: the outcomes that are decided without a write.
-        entries, voided, letters, closed, intents: see :class:`~syncsdk.protocols.Commit`.
+        counts: their outcomes.
+        entries, letters, closed, intents, resolved: see the commit.
         refused: letters whose content was not an open letter before.
         reasons: why, for the report.
     """
 
-    size: int
-    stamp: Stamp
-    sends: Sends = field(factory=Sends)
     counts: Counts = field(factory=Counts)
     entries: dict[Key, Entry] = field(factory=dict)
-    voided: list[Key] = field(factory=list)
     letters: list[Letter] = field(factory=list)
     closed: dict[int, LetterStatus] = field(factory=dict)
     intents: list[Intent] = field(factory=list)
+    resolved: list[Key] = field(factory=list)
     refused: int = 0
     reasons: dict[str, int] = field(factory=dict)
+
+
+@define
+class Plan(Decided):
+    """What a batch needs: printed by ``Pipeline.plan``, carried out by the engine.
+
+    Attributes:
+        size: records of the batch.
+        sends: the changes to write; all else is decided without a write.
+    """
+
+    size: int = field(kw_only=True)
+    stamp: Stamp = field(kw_only=True)
+    sends: Sends = field(factory=Sends)
 
     @property
     def deletes(self) -> int:
@@ -494,6 +566,7 @@ class Plan:
 def plan(
     batch: Batch,
     rows: Rows,
+    digests: Sequence[bytes | None],
     known: Known,
     rules: Rules,
     stamp: Stamp,
@@ -502,15 +575,16 @@ def plan(
     """Return what a checked batch needs, given what is known of its keys.
 
     Args:
-        batch, rows: the batch, and what :func:`check` made of it.
+        batch, rows, digests: the batch, and what :func:`check` and :func:`raw_digests` made
+            of it.
         known: what the store holds of all keys of the batch.
         rules: of the pipeline.
         stamp: run and commit that the plan belongs to.
         closing: what becomes of the open letters of keys that this plan settles.
     """
-    made = Plan(len(rows.keys), stamp)
+    made = Plan(size=len(rows.keys), stamp=stamp)
     made.sends.pack = partial(_original, batch)
-    work = _Work(batch, rows, known, rules, made, closing)
+    work = _Work(batch, rows, digests, known, rules, made, closing)
     places = work.newest()
     places = work.guarded(places)
     work.compare(places, work.mapped(places))
@@ -523,78 +597,64 @@ class _Work:
 
     batch: Batch
     rows: Rows
+    digests: Sequence[bytes | None]
     known: Known
     rules: Rules
     plan: Plan
     closing: LetterStatus
     parsed: list[Any] = field(init=False)
-    digests: Sequence[bytes] | None = field(init=False, default=None)
 
     def newest(self) -> list[int]:
-        """Refuse what the source could not read; return the newest of each key."""
-        keys, rows = self.rows.keys, self.rows
-        parse = self.rules.version.parse
-        opaque = self.rules.version.kind == "opaque"
+        """Pass over what is as it was, refuse the unreadable; return the newest of each key."""
+        keys, rows, same = self.rows.keys, self.rows, self.known.same
+        self.plan.counts.unchanged += len(same)
+        places = (
+            [at for at, key in enumerate(keys) if key not in same] if same else range(len(keys))
+        )
         self.parsed = [None] * len(keys)
-        if not opaque:
-            entries, intents = self.known.entries, self.known.intents
-            several = len(set(keys)) < len(keys)
-            for at, raw in enumerate(rows.versions):
-                entry = entries.get(keys[at])
+        if self.rules.version.kind != "opaque":
+            parse, entries, intents = (
+                self.rules.version.parse,
+                self.known.entries,
+                self.known.intents,
+            )
+            for at in places:
+                raw, entry = rows.versions[at], entries.get(keys[at])
                 # The version that is settled needs no look, unless there is another to beat.
-                if several or entry is None or entry.version != raw or keys[at] in intents:
+                if (
+                    not rows.distinct
+                    or entry is None
+                    or entry.version != raw
+                    or keys[at] in intents
+                ):
                     try:
                         self.parsed[at] = parse(raw)
                     except RecordError as error:
                         rows.refused.setdefault(at, error)
         for at, why in rows.refused.items():
             self.refuse(at, Stage.READ, why)
-        places = [at for at in range(len(keys)) if at not in rows.refused]
-        newest = places
-        if len({keys[at] for at in places}) < len(places):
+        newest = places = [at for at in places if at not in rows.refused]
+        if not rows.distinct:
             newest = compact(keys, self.parsed, places)
         self.plan.counts.superseded += len(places) - len(newest)
         newest.sort(key=keys.__getitem__)
         return newest
 
     def guarded(self, places: list[int]) -> list[int]:
-        """Settle what is unchanged in the raw, stale, or gone; return what to map."""
-        keys, versions, deleted = self.rows.keys, self.rows.versions, self.batch.deleted
-        entries, intents, letters = self.known.entries, self.known.intents, self.known.letters
+        """Settle what is stale or gone; return what to map."""
+        keys, deleted = self.rows.keys, self.batch.deleted
+        entries, intents = self.known.entries, self.known.intents
         counts = self.plan.counts
-        raws = self.batch.raws
-        if raws is not None:
-            salt = self.rules.salt
-            self.digests = [blake2b(raw, digest_size=16, person=salt).digest() for raw in raws]
-        digests = self.digests
+        if not entries and not intents and deleted is None:
+            return places
         todo: list[int] = []
         for at in places:
             key = keys[at]
             entry = entries.get(key)
             intent = intents.get(key)
             gone = deleted is not None and deleted[at]
-            if entry is None and intent is None:
-                if gone:
-                    self.delete(at, entry, intent)
-                else:
-                    todo.append(at)
-                continue
-            if intent is not None:
-                last: str | None = intent.newest.version
-            else:
-                assert entry is not None
-                if (
-                    digests is not None
-                    and entry.raw == digests[at]
-                    and entry.version == versions[at]
-                    and entry.state == EntryState.LIVE
-                    and not gone
-                    and key not in letters
-                ):
-                    counts.unchanged += 1
-                    continue
-                last = entry.version
-            if is_stale(self.rules.version, self.parsed[at], last):
+            last = entry if intent is None else intent.newest
+            if last and is_stale(self.rules.version, self.parsed[at], last.version):
                 counts.stale += 1
                 if self.closing is LetterStatus.REPLAYED:
                     self.close(at, LetterStatus.SUPERSEDED)
@@ -662,46 +722,49 @@ class _Work:
         """Settle what the destination holds already, plan the rest."""
         keys, versions, digests = self.rows.keys, self.rows.versions, self.digests
         entries, intents = self.known.entries, self.known.intents
-        sends, counts = self.plan.sends, self.plan.counts
-        fingerprint = self.rules.fingerprints()
+        sends, counts, letters = self.plan.sends, self.plan.counts, self.known.letters
+        create, update, alive = Op.CREATE, Op.UPDATE, EntryState.LIVE
+        changes: list[tuple[Any, ...]] = []
+        if set(map(type, rows)) != {tuple}:
+            places, rows = self.writable(places, rows)
+        for at, row, mark in zip(places, rows, self.rules.fingerprints(rows), strict=True):
+            if isinstance(mark, RecordError):
+                self.refuse(at, Stage.MAP, mark, row)
+                continue
+            key, version = keys[at], versions[at]
+            raw = digests[at]
+            entry = entries.get(key)
+            if intents and key in intents:
+                self.succeed(at, intents[key], update, row, mark)
+            elif entry is None:
+                changes.append((create, key, version, None, row, mark, raw, None, 1, at))
+            elif entry.state != alive:
+                changes.append((create, key, version, entry.dest_id, row, mark, raw, entry, 1, at))
+            elif entry.fingerprint != mark:
+                changes.append((update, key, version, entry.dest_id, row, mark, raw, entry, 1, at))
+            else:
+                counts.unchanged += 1
+                if entry.version != version or entry.raw != raw:
+                    self.plan.entries[key] = Entry(entry.dest_id, version, mark, raw)
+                if letters:
+                    self.close(at, self.closing)
+        sends.extend(changes)
+        sends.fields, sends.rows = columns(self.rules.mapper.fields, sends.ops, sends.rows)
+
+    def writable(self, places: list[int], rows: Sequence[Any]) -> tuple[list[int], list[Any]]:
+        """Settle what the mapper filtered or refused; return the rest."""
+        left: list[tuple[int, Any]] = []
         for at, row in zip(places, rows, strict=True):
             if row is FILTERED:
-                counts.filtered += 1
+                self.plan.counts.filtered += 1
                 self.close(at, self.closing)
-                continue
-            if isinstance(row, RecordError):
+            elif isinstance(row, RecordError):
                 self.refuse(at, Stage.MAP, row)
-                continue
-            if row.__class__ is Refused:
+            elif row.__class__ is Refused:
                 self.refuse(at, Stage.READ, row.error)
-                continue
-            try:
-                mark = fingerprint(row)
-            except RecordError as error:
-                self.refuse(at, Stage.MAP, error, row)
-                continue
-            key = keys[at]
-            raw = None if digests is None else digests[at]
-            entry = entries.get(key)
-            intent = intents.get(key)
-            live = _is_live(entry)
-            if intent is not None:
-                self.succeed(at, intent, Op.UPDATE, row, mark)
-            elif entry is not None and live and entry.fingerprint == mark:
-                self.settled(at, Entry(entry.dest_id, versions[at], mark, raw), entry)
             else:
-                sends.add(
-                    Op.UPDATE if live else Op.CREATE,
-                    key,
-                    versions[at],
-                    None if entry is None else entry.dest_id,
-                    row,
-                    mark,
-                    raw,
-                    before=entry,
-                    origin=at,
-                )
-        sends.fields, sends.rows = columns(self.rules.mapper.fields, sends.ops, sends.rows)
+                left.append((at, row))
+        return [at for at, _ in left], [row for _, row in left]
 
     # What can become of one record.
 
@@ -738,7 +801,7 @@ class _Work:
                 fields=names,
                 row=values,
                 fingerprint=fingerprint,
-                raw=None if self.digests is None else self.digests[at],
+                raw=self.digests[at],
                 born=self.plan.stamp.at,
                 sent=self.plan.stamp.at,
                 counted=True,
@@ -861,11 +924,10 @@ def closable(letters: Iterable[OpenLetter], version: str | None, kind: Version) 
 
 
 def file_letter(
-    into: Plan | Settlement, letter: Letter, known: Known, kind: Version, weight: int = 1
+    into: Decided, letter: Letter, known: Known, kind: Version, weight: int = 1
 ) -> None:
     """Count a dead letter and file it, unless it lies there already."""
     into.counts.dead += weight
-    into.voided.append(letter.key)
     if weight:
         reason = f"{letter.stage}: {letter.reason}"
         into.reasons[reason] = into.reasons.get(reason, 0) + weight
@@ -891,9 +953,14 @@ def match(changes: Changes, outcomes: Iterable[object]) -> dict[int, Outcome]:
     A change without one, or with more than one, is unknown. An outcome for a change that
     nobody sent says nothing.
     """
+    told: list[Any] = list(outcomes)
+    if {Applied, Rejected, Unknown}.issuperset(map(type, told)):
+        named: dict[int, Outcome] = {outcome.change_id: outcome for outcome in told}
+        if len(named) == len(told) and named.keys() == set(changes.ids):
+            return named
     found: dict[int, Outcome] = {}
     doubled: set[int] = set()
-    for outcome in outcomes:
+    for outcome in told:
         if isinstance(outcome, Applied | Rejected | Unknown):
             if outcome.change_id in found:
                 doubled.add(outcome.change_id)
@@ -960,29 +1027,16 @@ def resolution(intent: Intent, sink: SinkCapabilities, finds: bool, now: datetim
 
 
 @define
-class Settlement:
+class Settlement(Decided):
     """What became of the changes that were sent; the other half of a commit.
 
     Attributes:
-        counts: outcomes of what was sent.
         unsettled: changes whose batch must be read again.
-        entries, voided, letters, closed, intents, resolved: see
-            :class:`~syncsdk.protocols.Commit`.
         live: by how many the number of live records changed.
-        refused, reasons: as in :class:`Plan`.
     """
 
-    counts: Counts = field(factory=Counts)
     unsettled: int = 0
-    entries: dict[Key, Entry] = field(factory=dict)
-    voided: list[Key] = field(factory=list)
-    letters: list[Letter] = field(factory=list)
-    closed: dict[int, LetterStatus] = field(factory=dict)
-    intents: list[Intent] = field(factory=list)
-    resolved: list[Key] = field(factory=list)
     live: int = 0
-    refused: int = 0
-    reasons: dict[str, int] = field(factory=dict)
 
     def resolve(self, note: Intent | None, entry: Entry | None) -> None:
         """Let go of a note, or put its successor in its place."""
@@ -1022,6 +1076,17 @@ def settle(
     """
     done = Settlement()
     counts, entries, letters, notes = done.counts, done.entries, known.letters, sends.intents
+    if not letters and not notes and _all_upserted(sends, outcomes):
+        entries.update(
+            zip(
+                sends.keys,
+                map(Entry, sends.dest_ids, sends.versions, sends.fingerprints, sends.raws),
+                strict=True,
+            )
+        )
+        counts.updated = sum(map(_is_live, sends.before))
+        counts.created = done.live = len(sends.keys) - counts.updated
+        return done
     for at, key in enumerate(sends.keys):
         outcome = outcomes.get(at)
         weight = sends.weights[at]
@@ -1070,6 +1135,18 @@ def settle(
                 original = sends.pack(sends.origins[at])
                 done.intents.append(evolve(note, counted=True, original=original))
     return done
+
+
+def _all_upserted(sends: Sends, outcomes: Mapping[int, Outcome]) -> bool:
+    """Return whether all is as it mostly is: applied, and the destination told nothing more."""
+    return (
+        len(outcomes) == len(sends.keys)
+        and Op.DELETE not in sends.ops
+        and all(
+            isinstance(outcome, Applied) and outcome.dest_id is None and outcome.created is None
+            for outcome in outcomes.values()
+        )
+    )
 
 
 def _rejection(sends: Sends, at: int, outcome: Rejected, stamp: Stamp) -> Letter:

@@ -601,7 +601,8 @@ class Mapper(Protocol):
     Attributes:
         fields: the destination's fields, in the order of the tuples that ``map_batch``
             returns; None if it returns mappings.
-        digest: changes whenever the same record might be mapped differently.
+        digest: changes whenever the same record might be mapped differently; a record that
+            is as it was is not mapped again under the same digest.
 
     ``map_batch(records)`` is pure and returns for each record, in order: its values (a
     tuple, or a mapping if ``fields`` is None), :data:`FILTERED`, or the
@@ -823,7 +824,7 @@ class Entry(NamedTuple):
         dest_id: the destination's id, if it has one of its own.
         version: the source's raw version.
         fingerprint: of the mapped record; None if gone, or in doubt.
-        raw: digest of the undecoded record, void under another mapping; or None.
+        raw: digest of the record as read, void under another mapping; or None.
         state: an :class:`EntryState`.
     """
 
@@ -900,7 +901,7 @@ class Intent:
         key: whose.
         op, version, dest_id, fields, row: the change, whole.
         fingerprint: of the mapped record; None for a delete.
-        raw: digest of the undecoded record, or None.
+        raw: digest of the record as read, or None.
         idempotency_key: sent with every attempt.
         body: what is sent, as rendered once.
         born: when it was first about to be sent; the key's lifetime counts from here.
@@ -955,14 +956,16 @@ class Known:
     """What the store holds of some keys: one look-up for a whole batch.
 
     Attributes:
-        entries: crosswalk rows; keys without one are left out.
+        entries: crosswalk rows; keys without one are left out, and those in ``same``.
         intents: open intents.
         letters: open dead letters, in the order of their ids.
+        same: keys whose raw digest is the one that was asked about.
     """
 
     entries: dict[Key, Entry] = field(factory=dict)
     intents: dict[Key, Intent] = field(factory=dict)
     letters: dict[Key, list[OpenLetter]] = field(factory=dict)
+    same: set[Key] = field(factory=set)
 
 
 @frozen
@@ -1003,7 +1006,6 @@ class Commit:
         pipeline: whose.
         checkpoint: the new one; ``seq`` is the previous one plus one.
         entries: crosswalk rows to write, by key.
-        voided: keys whose raw digest is void (they have a dead letter now).
         letters: dead letters to add.
         closed: ids of dead letters, and what became of them.
         intents: intents to write.
@@ -1014,7 +1016,6 @@ class Commit:
     pipeline: str
     checkpoint: Checkpoint
     entries: dict[Key, Entry] = field(factory=dict)
-    voided: list[Key] = field(factory=list)
     letters: list[Letter] = field(factory=list)
     closed: dict[int, LetterStatus] = field(factory=dict)
     intents: list[Intent] = field(factory=list)
@@ -1066,8 +1067,18 @@ class StateStore(Protocol):
         """Return where the pipeline stands; an empty checkpoint if it never committed."""
         ...
 
-    def look_up(self, pipeline: str, keys: Sequence[Key]) -> Known:
-        """Return what is known of these keys."""
+    def look_up(
+        self, pipeline: str, keys: Sequence[Key], raws: Sequence[bytes | None] = ()
+    ) -> Known:
+        """Return what is known of these keys.
+
+        Args:
+            pipeline: whose.
+            keys: of which.
+            raws: a digest for each of the keys, which then are distinct, or None. A key
+                whose crosswalk row has that raw digest may be named in ``same`` instead of
+                being looked into, unless it has an open intent or dead letter.
+        """
         ...
 
     def put_intents(

@@ -195,16 +195,24 @@ class MemoryStore:
         with self._lock:
             return self._of(pipeline).checkpoint
 
-    def look_up(self, pipeline: str, keys: Sequence[Key]) -> Known:
+    def look_up(
+        self, pipeline: str, keys: Sequence[Key], raws: Sequence[bytes | None] = ()
+    ) -> Known:
         """Return what is known of these keys."""
         with self._lock:
             kept = self._of(pipeline)
             entries, intents, letters = kept.entries, kept.intents, kept.open
-            return Known(
+            known = Known(
                 {key: entries[key] for key in keys if key in entries},
                 {key: intents[key] for key in keys if key in intents} if intents else {},
                 {k: list(letters[k].values()) for k in keys if k in letters} if letters else {},
             )
+            for key, raw in zip(keys, raws, strict=False):
+                if raw is not None and key in entries and entries[key].raw == raw:
+                    if key not in intents and key not in letters:
+                        known.same.add(key)
+                        del known.entries[key]
+            return known
 
     def put_intents(
         self, lease: Lease, intents: Sequence[Intent], doubted: Sequence[Key] = ()
@@ -230,11 +238,7 @@ class MemoryStore:
             kept.held.admit(lease, commit.pipeline)
             _check_seq(kept.checkpoint.seq, commit)
             kept.checkpoint = commit.checkpoint
-            entries = kept.entries
-            entries.update(commit.entries)
-            for key in commit.voided:
-                if key in entries:
-                    entries[key] = entries[key]._replace(raw=None)
+            kept.entries.update(commit.entries)
             for letter in commit.letters:
                 self._add_letter(kept, letter, now)
             for id, status in commit.closed.items():
@@ -504,6 +508,10 @@ _AMONG: Final = f"{_OF} AND key IN (SELECT value FROM json_each(?))"
 _IS: Final = f"{_OF} AND key = ?"
 
 
+def _listed(texts: Sequence[str]) -> str:
+    return json.dumps(texts, ensure_ascii=False)
+
+
 def _iso(moment: datetime) -> str:
     """Return text that sorts as the instants do, whatever their offsets."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
@@ -764,7 +772,9 @@ class SQLiteStore:
             return _value(Checkpoint, _CHECKPOINT, row)
         return Checkpoint()
 
-    def look_up(self, pipeline: str, keys: Sequence[Key]) -> Known:
+    def look_up(
+        self, pipeline: str, keys: Sequence[Key], raws: Sequence[bytes | None] = ()
+    ) -> Known:
         """Return what is known of these keys.
 
         No transaction stands around its statements: only the lease's holder adds to what
@@ -772,13 +782,21 @@ class SQLiteStore:
         """
         texts = list(map(key_text, keys))
         named = dict(zip(texts, keys, strict=True))
-        listed = json.dumps(texts, ensure_ascii=False)
-        # Older SQLite ends a text in JSON at a NUL; such keys are asked for one by one.
-        where, asked = (_IS, texts) if "\\u0000" in listed else (_AMONG, [listed])
+        listed = _listed(texts)
         known = Known()
         with self._use() as connection:
-            for keys_text in asked:
-                _look_up(connection, where, (pipeline, keys_text), named, known)
+            if "\\u0000" in listed:  # where older SQLite ends a text in JSON
+                for text in texts:
+                    _look_up_notes(connection, _IS, (pipeline, text), named, known)
+                    _look_up_entries(connection, _IS, (pipeline, text), named, known)
+                return known
+            _look_up_notes(connection, _AMONG, (pipeline, listed), named, known)
+            if raws:
+                places = _differing(connection, pipeline, listed, keys, raws, known)
+                texts = [texts[at] for at in places]
+                listed = _listed(texts)
+            if texts:
+                _look_up_entries(connection, _AMONG, (pipeline, listed), named, known)
         return known
 
     def put_intents(
@@ -812,10 +830,6 @@ class SQLiteStore:
             rows = [(id, key_text(key), *entry) for key, entry in commit.entries.items()]
             rows.sort()  # neighbours on a page are written together
             connection.executemany(_PUT_ENTRY, rows)
-            connection.executemany(
-                "UPDATE entries SET raw = NULL WHERE pipeline = ? AND key = ?",
-                [(id, key_text(key)) for key in commit.voided],
-            )
             _put_letters(connection, id, commit, _iso(now))
             connection.executemany(
                 "DELETE FROM intents WHERE pipeline = ? AND key = ?",
@@ -992,19 +1006,10 @@ class SQLiteStore:
             self._locks.drop_all()
 
 
-def _look_up(
-    connection: Connection,
-    where: str,
-    asked: tuple[str, str],
-    named: dict[str, Key],
-    known: Known,
+def _look_up_notes(
+    connection: Connection, where: str, asked: tuple[str, str], named: dict[str, Key], known: Known
 ) -> None:
-    make = Entry._make
-    names = ", ".join(Entry._fields)
-    known.entries |= {
-        named[row[0]]: make(row[1:])
-        for row in connection.execute(f"SELECT key, {names} FROM entries WHERE {where}", asked)
-    }
+    """Read the open intents and dead letters of some keys; mostly there are none at all."""
     intents, letters = connection.execute(
         f"SELECT EXISTS (SELECT 1 FROM intents WHERE {_OF}), "
         f"EXISTS (SELECT 1 FROM letters WHERE {_OF} AND status = 'open')",
@@ -1022,6 +1027,35 @@ def _look_up(
         )
         for text, *letter in connection.execute(select, asked):
             known.letters.setdefault(named[text], []).append(OpenLetter(*letter))
+
+
+def _look_up_entries(
+    connection: Connection, where: str, asked: tuple[str, str], named: dict[str, Key], known: Known
+) -> None:
+    make = Entry._make
+    select = f"SELECT key, {', '.join(Entry._fields)} FROM entries WHERE {where}"
+    # Fetched at once: a step of SQLite and a step of Python in turns cost a tenth more.
+    rows = connection.execute(select, asked).fetchall()
+    known.entries |= {named[row[0]]: make(row[1:]) for row in rows}
+
+
+def _differing(
+    connection: Connection,
+    pipeline: str,
+    listed: str,
+    keys: Sequence[Key],
+    raws: Sequence[bytes | None],
+    known: Known,
+) -> list[int]:
+    """Tell the keys whose record is as it was; return the places of others that have an entry."""
+    select = (
+        "SELECT json_each.key, raw FROM json_each(?) CROSS JOIN entries "
+        f"ON {_OF} AND entries.key = json_each.value"
+    )
+    rows = connection.execute(select, (listed, pipeline)).fetchall()
+    same = {keys[at] for at, raw in rows if raw is not None and raw == raws[at]}
+    known.same = same = same - known.intents.keys() - known.letters.keys()
+    return [at for at, _ in rows if keys[at] not in same] if len(same) < len(rows) else []
 
 
 def _check(connection: Connection, path: str) -> None:

@@ -18,11 +18,9 @@ import marshal
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal, localcontext
 from hashlib import blake2b
-from operator import itemgetter
 from typing import Any, Final, Literal, TypeAlias
 from uuid import UUID
 
@@ -163,7 +161,7 @@ def idempotency_key(*parts: str | int) -> str:
 MAX_DEPTH: Final = 100
 """How deep lists and objects of a mapped record may nest."""
 
-_PLAIN: Final = frozenset({str, int, bool, type(None)})
+_PLAIN: Final = frozenset({int, bool, type(None)})
 
 
 def canonical(value: object, path: str = "$", depth: int = 0) -> Any:
@@ -281,10 +279,8 @@ class Fingerprints:
     FORMAT: Final = b"syncsdk-fp1"
 
     def __init__(self, names: Sequence[str]) -> None:
-        order = sorted(range(len(names)), key=names.__getitem__)
-        self._names = [names[at] for at in order]
-        # One call in C; a getter of a single place would not return a tuple.
-        self._sorted = itemgetter(*order) if len(order) > 1 else tuple
+        self._order = sorted(range(len(names)), key=names.__getitem__)
+        self._names = [names[at] for at in self._order]
         listed = json.dumps(self._names).encode()
         self._start = blake2b(
             digest_size=16, person=self.FORMAT, salt=blake2b(listed, digest_size=16).digest()
@@ -296,31 +292,46 @@ class Fingerprints:
         Raises:
             RecordError: a value has no canonical form; ``path`` names the field.
         """
-        ordered: tuple[Any, ...] = self._sorted(row)
-        if _PLAIN.issuperset(map(type, ordered)):
-            data = marshal.dumps(ordered, 2)
-            # Of a flat row only text beyond ASCII can need a change. If there is some, the
-            # marshalled form is not ASCII (nor is it with long texts: then a look tells).
-            if not data.isascii() and (other := self._texts(ordered)) != ordered:
-                data = marshal.dumps(other, 2)
-        else:
-            data = marshal.dumps(tuple(map(_canonical_field, self._names, ordered)), 2)
-        digest = self._start.copy()
-        digest.update(data)
-        return digest.digest()
+        (mark,) = self.of_all([row])
+        if isinstance(mark, RecordError):
+            raise mark
+        return mark
 
-    def _texts(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
-        odd = [at for at, item in enumerate(row) if item.__class__ is str and not item.isascii()]
-        if not odd:
-            return row
-        values = list(row)
-        for at in odd:
-            values[at] = _text(values[at], self._names[at])
-        return tuple(values)
+    def of_all(self, rows: Sequence[Sequence[object]]) -> list[bytes | RecordError]:
+        """Return the fingerprint of each record, or why one has none.
+
+        Made by columns: most hold ASCII text only, and two scans that stay in C say so.
+        """
+        if not rows:
+            return []
+        columns = list(zip(*rows, strict=True))
+        try:
+            plain = [
+                _canonical_column(name, columns[at])
+                for name, at in zip(self._names, self._order, strict=True)
+            ]
+        except RecordError as error:
+            if len(rows) == 1:
+                return [error]
+            return [mark for row in rows for mark in self.of_all([row])]
+        copy, dumps = self._start.copy, marshal.dumps
+        marks: list[bytes | RecordError] = []
+        for values in zip(*plain, strict=True) if plain else [()] * len(rows):
+            digest = copy()
+            digest.update(dumps(values, 2))
+            marks.append(digest.digest())
+        return marks
 
 
-def _canonical_field(name: str, value: object) -> Any:
-    return ... if value is UNSET else canonical(value, name)
+def _canonical_column(name: str, column: Sequence[Any]) -> Sequence[Any]:
+    kinds = set(map(type, column))
+    if kinds == {str}:
+        if all(map(str.isascii, column)):
+            return column
+        return [value if value.isascii() else _text(value, name) for value in column]
+    if kinds <= _PLAIN:
+        return column
+    return [canonical(value, name) for value in column]
 
 
 # -- Versions --------------------------------------------------------------------------
@@ -411,10 +422,12 @@ class Version:
                 raise ValueError("it is missing")
             if self.kind == "instant" and raw[4:5] == "-" and not raw[26:27].isdigit():
                 # The common form, without a digit that datetime would drop.
-                with suppress(ValueError):
+                try:
                     instant = datetime.fromisoformat(raw)
                     if instant.tzinfo is UTC:
                         return instant, ""
+                except ValueError:
+                    pass
             return parse_instant(raw, self.zone) if self.kind == "instant" else int(raw)
         except ValueError as error:
             reason = str(error) if self.kind == "instant" or raw is None else "not an integer"

@@ -449,6 +449,117 @@ def test_a_raw_digest_is_void_while_the_key_has_an_open_letter(store: MemoryStor
     assert [x.status for x in store.letters("test", status=None)] == [LetterStatus.SUPERSEDED]
 
 
+class Counting:
+    """A mapping that notes which records it was given."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def __call__(self, record: Any) -> dict[str, Any]:
+        self.seen.append(record["id"])
+        return {"id": record["id"], "x": str(record.get("x"))}
+
+
+def listed(*records: Any, **columns: Any) -> Any:
+    """Return a source of these records, read whole each time."""
+    return Pages(Batch.of(list(records), key="id", **columns))
+
+
+def test_an_unchanged_decoded_record_is_not_mapped_again(store: MemoryStore) -> None:
+    records = [{"id": name, "x": {"deep": [1, None, "é"]}} for name in "abc"]
+    mapping, sink = Counting(), Upserts()
+    pipeline(listed(*records), sink, mapping).run(store)
+    records[1]["x"] = {"deep": [True, None, "é"]}
+    mapping.seen.clear()
+
+    report = pipeline(listed(*records), sink, mapping).run(store)
+
+    assert report.counts == Counts(read=3, updated=1, unchanged=2)
+    assert mapping.seen == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"x": 1}, {"x": True}),
+        ({"x": 1}, {"x": 1.0}),
+        ({"x": None}, {}),
+        ({"x": 0.0}, {"x": -0.0}),
+        ({"x": "1"}, {"x": b"1"}),
+        ({"x": [1, 2]}, {"x": (1, 2)}),
+        ({"x": 2**70}, {"x": 2**70 + 1}),
+        ({"x": "\ud800"}, {"x": "\ud801"}),
+    ],
+)
+def test_records_that_are_nearly_alike_are_mapped(
+    store: MemoryStore, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    mapping = Counting()
+    pipeline(listed({"id": "a", **before}), Upserts(), mapping).run(store)
+
+    pipeline(listed({"id": "a", **after}), Upserts(), mapping).run(store)
+
+    assert mapping.seen == ["a", "a"]
+
+
+def test_a_record_that_is_more_than_plain_data_is_compared_once_mapped(store: MemoryStore) -> None:
+    mapping, sink = Counting(), Upserts()
+    source = listed({"id": "a", "x": Decimal("1.50")}, {"id": "b", "x": 1})
+    pipeline(source, sink, mapping).run(store)
+
+    report = pipeline(source, sink, mapping).run(store)
+
+    assert report.counts == Counts(read=2, unchanged=2)
+    assert mapping.seen == ["a", "b", "a"]
+
+
+def test_a_version_belongs_to_what_is_compared(store: MemoryStore) -> None:
+    mapping, sink = Counting(), Upserts()
+    records = [{"id": "a"}, {"id": "b"}]
+    for versions in (["1", None], ["1", None], ["2", ""]):
+        batch = Batch(["a", "b"], records, versions=versions)
+        report = pipeline(Pages(batch), sink, mapping).run(store)
+
+    assert report.counts == Counts(read=2, unchanged=2)
+    assert mapping.seen == ["a", "b", "a", "b"]
+    assert store.look_up("test", [("a",)]).entries["a",].version == "2"
+
+
+def test_a_record_that_is_deleted_is_not_the_same(store: MemoryStore) -> None:
+    sink = Upserts()
+    for deleted in ([False, False], [True, False]):
+        batch = Batch(["a", "b"], [{"id": "a"}, {"id": "b"}], deleted=deleted)
+        report = pipeline(Pages(batch, deletes=Deletes.FLAGGED), sink, plain).run(store)
+
+    assert report.counts == Counts(read=2, deleted=1, unchanged=1)
+
+
+def test_a_key_that_is_there_twice_ends_with_its_newest(store: MemoryStore) -> None:
+    sink = Upserts()
+    pipeline(listed({"id": "a", "x": 1}), sink, plain).run(store)
+
+    report = pipeline(listed({"id": "a", "x": 1}, {"id": "a", "x": 2}), sink, plain).run(store)
+    again = pipeline(listed({"id": "a", "x": 3}, {"id": "a", "x": 2}), sink, plain).run(store)
+
+    assert report.counts == Counts(read=2, updated=1, superseded=1)
+    assert again.counts == Counts(read=2, unchanged=1, superseded=1)
+    assert sink.rows["a",]["x"] == 2
+
+
+def test_a_letter_of_a_record_that_came_back_is_closed(store: MemoryStore) -> None:
+    def mapping(record: Any) -> Any:
+        if record["x"] == 2:
+            raise MappingError("two")
+        return record
+
+    sink = Upserts()
+    for x in (1, 2, 1):
+        report = pipeline(listed({"id": "a", "x": x}), sink, mapping).run(store)
+
+    assert report.counts == Counts(read=1, unchanged=1)
+    assert [each.status for each in store.letters("test", status=None)] == [LetterStatus.SUPERSEDED]
+
+
 def test_a_decoder_that_drops_a_record_breaks_its_contract(store: MemoryStore) -> None:
     report = pipeline(Raws("a1", "b1", short=True), Upserts()).run(store)
 
@@ -505,7 +616,8 @@ def test_a_mapper_of_tuples_may_filter_refuse_and_leave_unset(store: MemoryStore
         digest = "tuples"
 
         def map_batch(self, records: Any) -> Any:
-            return [FILTERED, MappingError("no"), (UNSET, 3)]
+            made = [FILTERED, MappingError("no"), (UNSET, 3)]
+            return [made[record["id"]] for record in records]
 
     sink = Upserts()
     source = Pages(Batch.of([{"id": n} for n in range(3)], key="id"))
@@ -1186,9 +1298,25 @@ def test_batches_without_an_effect_share_a_commit(store: MemoryStore) -> None:
     flow = pipeline(source, sink)
     flow.run(store)
     before = store.load("test").seq
-    pipeline(source, sink, mapping_version="2").run(store, backfill=True)
+    flow.run(store, backfill=True)
 
     assert store.load("test").seq - before == 1
+
+
+def test_the_reasons_of_batches_that_share_a_commit_are_told(store: MemoryStore) -> None:
+    def mapping(record: Any) -> Any:
+        raise MappingError("no")
+
+    source = Table(*(row(f"r{n}", n) for n in range(8)))
+    flow = pipeline(source, Upserts(), mapping)
+    first = flow.run(store)
+    before = store.load("test").seq
+
+    again = flow.run(store, backfill=True)
+
+    assert store.load("test").seq - before == 1
+    assert again.refusals == first.refusals
+    assert set(again.refusals.values()) == {8}
 
 
 def test_a_source_that_acknowledges_is_asked_only_after_the_commit(store: MemoryStore) -> None:

@@ -252,22 +252,68 @@ def test_pipelines_do_not_see_each_other(store: StateStore) -> None:
 
     settle(store, one, entries={("k",): an_entry("one")}, **parts)
     settle(store, other, entries={("k",): an_entry("other")})
-    settle(store, other, closed={1: LetterStatus.REPLAYED}, resolved=[("k",)], voided=[("k",)])
+    settle(store, other, closed={1: LetterStatus.REPLAYED}, resolved=[("k",)])
 
     assert store.look_up("p", [("k",)]).entries == {("k",): an_entry("one")}
-    assert store.look_up("P", [("k",)]) == Known({("k",): an_entry("other", raw=None)})
+    assert store.look_up("P", [("k",)]) == Known({("k",): an_entry("other")})
+    assert store.look_up("P", [("k",)], [b"raw"]) == Known(same={("k",)})
     assert store.totals("p") == (1, 1)
     assert list(store.pipelines()) == ["P", "p"]
 
 
-def test_a_voided_key_loses_its_raw_digest_only(store: StateStore) -> None:
+def test_a_key_with_the_raw_digest_that_is_asked_about_is_the_same(store: StateStore) -> None:
     lease = leased(store)
-    settle(store, lease, entries={("1",): an_entry(), ("2",): an_entry()})
+    names = ("same", "other", "none", "unasked", "gone", "letter", "intent", "closed")
+    keys = [(name,) for name in names]
+    entries = {key: an_entry(key[0]) for key in keys}
+    entries["none",] = an_entry("none", raw=None)
+    entries["gone",] = an_entry("gone", raw=None, state=EntryState.GONE)
+    settle(
+        store,
+        lease,
+        entries=entries,
+        letters=[a_letter(("letter",)), a_letter(("closed",))],
+        intents=[an_intent(("intent",))],
+    )
+    settle(store, lease, closed={2: LetterStatus.DISCARDED})
+    asked = [b"raw", b"new", b"raw", None, b"raw", b"raw", b"raw", b"raw", b"raw"]
 
-    settle(store, lease, entries={("2",): an_entry("new")}, voided=[("1",), ("2",), ("3",)])
+    known = store.look_up("p", [*keys, ("never",)], asked)
 
-    found = store.look_up("p", [("1",), ("2",), ("3",)]).entries
-    assert found == {("1",): an_entry(raw=None), ("2",): an_entry("new", raw=None)}
+    assert known.same == {("same",), ("closed",)}
+    assert known.entries == {key: entries[key] for key in keys if key not in known.same}
+    assert list(known.letters) == [("letter",)]
+    assert list(known.intents) == [("intent",)]
+    assert store.look_up("q", keys, asked[:-1]) == Known()
+
+
+def test_a_doubted_key_is_not_the_same(store: StateStore) -> None:
+    lease = leased(store)
+    settle(store, lease, entries={("1",): an_entry(), ("2",): an_entry("2")})
+
+    store.put_intents(lease, [], [("1",)])
+
+    known = store.look_up("p", [("1",), ("2",)], [b"raw", b"raw"])
+    assert known.same == {("2",)}
+    assert known.entries == {("1",): an_entry(raw=None, fingerprint=None)}
+
+
+def test_what_is_the_same_is_told_of_thousands_of_messy_keys(store: StateStore) -> None:
+    lease = leased(store)
+    keys: list[Key] = [
+        *(key for key in MESSY if "\0" not in key[0]),
+        *((str(n),) for n in range(10, 3000)),
+    ]
+    entries = {key: an_entry(str(at), raw=b"%d" % at) for at, key in enumerate(keys)}
+    settle(store, lease, entries=entries)
+    shuffled = random.Random(1).sample(keys, len(keys))
+    asked = [raw if at % 7 else b"" for at, raw in enumerate(entries[key].raw for key in shuffled)]
+
+    known = store.look_up("p", shuffled, asked)
+
+    assert known.same == {key for at, key in enumerate(shuffled) if at % 7}
+    assert known.entries == {key: entries[key] for key in shuffled[::7]}
+    assert store.look_up("p", [("a\0b",), *keys], [b"", *asked]).entries.keys() <= entries.keys()
 
 
 def test_a_commit_with_a_stale_sequence_is_refused(store: StateStore) -> None:
@@ -360,7 +406,6 @@ def test_a_refused_commit_leaves_nothing_behind(store: StateStore, clock: Clock)
         "p",
         Checkpoint(9, "r1", 1, "cursor"),
         {("1",): an_entry("worse"), ("2",): an_entry()},
-        [("1",)],
         [a_letter(("2",))],
         {1: LetterStatus.REPLAYED},
         [an_intent(("2",))],
@@ -831,7 +876,6 @@ def an_operation(
     born = clock.now
     commit: dict[str, Any] = {
         "entries": {key: an_entry(str(step)) for key in keys[:2]},
-        "voided": keys[1:3],
         "letters": [a_letter(key) for key in draw.sample(keys, 2)],
         "closed": dict.fromkeys(draw.sample(range(1, 20), 3), draw.choice(list(LetterStatus)[1:])),
         "intents": [an_intent(key, born=born) for key in keys[2:]],
@@ -1012,11 +1056,11 @@ def test_a_store_reads_every_statement_through_an_index(sqlite: SQLiteStore) -> 
     sqlite.load("p")
     sqlite.look_up("p", [("a\0",)])
     sqlite.look_up("p", [("k",), ("l",)])
+    sqlite.look_up("p", [("k",), ("l",)], [b"raw", b"old"])
     settle(
         sqlite,
         lease,
         entries={("k",): an_entry()},
-        voided=[("k",)],
         letters=[a_letter()],
         closed={1: LetterStatus.REPLAYED},
         intents=[an_intent()],

@@ -15,7 +15,7 @@ async def cursor_first(self: Run, batch: Any, rows: Any) -> None:
     """Save the place after the batch, and then write it."""
     if self.preview is None and self.options.mode != "replay" and batch.after is not None:
         self._advance(batch)
-        await self._write_commit(Commit(self.flow.name, self.ahead), {})
+        await self._write_commit(Commit(self.flow.name, self.ahead))
         batch = evolve(batch, after=None)
     await part(self, batch, rows)
 

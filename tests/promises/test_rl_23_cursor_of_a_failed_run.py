@@ -14,7 +14,7 @@ async def finalise(self: Run) -> None:
     reached = self._last_after
     if self.report.result is Result.FAILED and self.preview is None and reached is not None:
         self.ahead = evolve(self.checkpoint, cursor=reached)
-        await self._write_commit(Commit(self.flow.name, self.ahead), {})
+        await self._write_commit(Commit(self.flow.name, self.ahead))
     await release(self)
 
 
