@@ -1133,7 +1133,8 @@ class StateStore(Protocol):
         """Take the right to run, or return None if another run has it.
 
         It is free when it was released, when its time has run out, or at once when its
-        holder is provably dead.
+        holder is provably dead. The reports of all but the newest runs, some hundreds at
+        least, are forgotten here.
         """
         ...
 

@@ -56,6 +56,9 @@ __all__ = ["MemoryStore", "SQLiteStore", "begin", "network_mount", "utc_now"]
 RETENTION: Final = timedelta(days=30)
 """How long a closed dead letter keeps the record that it quotes."""
 
+KEPT_RUNS: Final = 1000
+"""How many reports are kept of a pipeline: of its newest runs."""
+
 _RUNNING: Final = '{"result": "running"}'
 _NEVER: Final = datetime(1, 1, 1, tzinfo=UTC)
 
@@ -310,6 +313,8 @@ class MemoryStore:
             kept.unfinished = {run_id}
             kept.runs.pop(run_id, None)
             kept.runs[run_id] = _RUNNING
+            for run in list(kept.runs)[:-KEPT_RUNS]:
+                del kept.runs[run]
             self._pipelines[pipeline] = kept
             return Lease(pipeline, run_id, held.token, held.crashed)
 
@@ -1086,7 +1091,7 @@ def _put_letters(connection: Connection, id: int, commit: Commit, now: str) -> N
 
 
 def _put_run(connection: Connection, pipeline: str, run_id: str) -> None:
-    """Note that a run starts; those that never told their end have crashed."""
+    """Note that a run starts; those that never told their end have crashed, the old go."""
     select = f"SELECT report, number FROM runs WHERE {_OF} AND finished = 0"
     connection.executemany(
         "UPDATE runs SET report = ?, finished = 1 WHERE number = ?",
@@ -1100,6 +1105,10 @@ def _put_run(connection: Connection, pipeline: str, run_id: str) -> None:
         "INSERT INTO runs (pipeline, run_id, finished, report) "
         "SELECT id, ?, 0, ? FROM pipelines WHERE name = ?",
         (run_id, _RUNNING, pipeline),
+    )
+    newest = f"SELECT number FROM runs WHERE {_OF} ORDER BY number DESC LIMIT 1 OFFSET ?"
+    connection.execute(
+        f"DELETE FROM runs WHERE {_OF} AND number <= ({newest})", (pipeline, pipeline, KEPT_RUNS)
     )
 
 

@@ -765,6 +765,27 @@ def test_runs_come_newest_first_and_unfinished_ones_as_crashed(
 # -- Both stores: cells, threads, closing ----------------------------------------------
 
 
+def test_the_reports_of_old_runs_are_forgotten(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "KEPT_RUNS", 3)
+    other = leased(store, "first", pipeline="q")
+    store.release(other, '{"of": "q"}')
+    for number in range(6):
+        store.release(leased(store, f"r{number}"), f'{{"run": {number}}}')
+        kept = [json.loads(report)["run"] for report in store.runs("p")]
+        assert kept == list(range(number, max(-1, number - 3), -1))
+
+    last = leased(store, "r3")
+    assert [json.loads(report) for report in store.runs("p")] == [
+        {"result": "running"},
+        {"run": 5},
+        {"run": 4},
+    ]
+    store.release(last, "{}")
+    assert list(store.runs("q")) == ['{"of": "q"}']
+
+
 def test_a_cell_is_written_by_whoever_knows_its_version(store: StateStore) -> None:
     assert store.cell("c") is None
     assert not store.swap("c", b"early", 1)
