@@ -607,30 +607,23 @@ class _Work:
     def newest(self) -> list[int]:
         """Pass over what is as it was, refuse the unreadable; return the newest of each key."""
         keys, rows, same = self.rows.keys, self.rows, self.known.same
+        entries, intents = self.known.entries, self.known.intents
+        kind = self.rules.version
         self.plan.counts.unchanged += len(same)
-        places = (
-            [at for at, key in enumerate(keys) if key not in same] if same else range(len(keys))
-        )
+        places: Sequence[int] = range(len(keys))
+        if same:
+            places = [at for at in places if keys[at] not in same]
         self.parsed = [None] * len(keys)
-        if self.rules.version.kind != "opaque":
-            parse, entries, intents = (
-                self.rules.version.parse,
-                self.known.entries,
-                self.known.intents,
-            )
-            for at in places:
-                raw, entry = rows.versions[at], entries.get(keys[at])
-                # The version that is settled needs no look, unless there is another to beat.
-                if (
-                    not rows.distinct
-                    or entry is None
-                    or entry.version != raw
-                    or keys[at] in intents
-                ):
-                    try:
-                        self.parsed[at] = parse(raw)
-                    except RecordError as error:
-                        rows.refused.setdefault(at, error)
+        for at in places if kind.kind != "opaque" else ():
+            key, raw = keys[at], rows.versions[at]
+            entry = entries.get(key)
+            # The version that is settled needs no look, unless there is another to beat.
+            if entry and entry.version == raw and rows.distinct and key not in intents:
+                continue
+            try:
+                self.parsed[at] = kind.parse(raw)
+            except RecordError as error:
+                rows.refused.setdefault(at, error)
         for at, why in rows.refused.items():
             self.refuse(at, Stage.READ, why)
         newest = places = [at for at in places if at not in rows.refused]
