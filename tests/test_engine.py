@@ -1293,6 +1293,35 @@ def test_pages_seen_long_ago_are_forgotten(
 # -- Commits ---------------------------------------------------------------------------
 
 
+def test_a_share_is_of_what_was_read_and_no_more(store: MemoryStore) -> None:
+    sink = Upserts()
+    sink.refuses = lambda change: change.key == ("b",)
+    half = Tolerance(0, 0.5)
+
+    one = pipeline(listed({"id": "b"}), sink, tolerance=half).run(MemoryStore())
+    both = pipeline(listed({"id": "a"}, {"id": "b"}), sink, tolerance=half).run(MemoryStore())
+
+    assert one.result is Result.FAILED
+    assert "1 of 1 records" in str(one.reason)
+    assert both.result is Result.PARTIAL
+
+
+def test_a_batch_without_a_resume_point_leaves_the_cursor(store: MemoryStore) -> None:
+    keyset = Keyset("ts", "id", lateness=timedelta(0))
+    ends = keyset.cursor("2026-03-01T12:00:00Z", "b")
+    source = Pages(
+        Batch(["a"], [{"id": "a"}]), Batch(["b"], [{"id": "b"}], after=ends), cursor=keyset
+    )
+    seen: list[str | None] = []
+
+    report = pipeline(source, Upserts()).run(
+        store, progress=lambda _: seen.append(store.load("test").cursor)
+    )
+
+    assert report.counts == Counts(read=2, created=2)
+    assert seen[:2] == [None, ends]
+
+
 def test_batches_without_an_effect_share_a_commit(store: MemoryStore) -> None:
     source, sink = Table(*(row(f"r{n}", n) for n in range(8))), Upserts()
     flow = pipeline(source, sink)
