@@ -856,7 +856,7 @@ def test_an_unknown_create_is_pending_and_resolved_first(store: MemoryStore) -> 
 
     assert first.counts == Counts(read=2, pending=2)
     assert (first.result, first.intents) == (Result.PARTIAL, 2)
-    assert "2 writes in doubt" in str(first)
+    assert first.reason == "2 writes in doubt"
     assert second.counts == Counts(resumed=2, created=2)
     assert len(sink.rows) == 2
 
@@ -1093,6 +1093,10 @@ def test_what_cannot_be_rendered_is_a_letter_and_the_rest_is_sent(store: MemoryS
                 raise errors.RecordError("no body for it", path="x", code=None)
             return super().render(change)
 
+        def write(self, changes: Any) -> Any:
+            assert len(changes), "there is nothing to write"
+            return super().write(changes)
+
     source, sink = Table(row("a", 1), row("b", 2), page=2), Picky()
 
     report = pipeline(source, sink).run(store)
@@ -1100,6 +1104,7 @@ def test_what_cannot_be_rendered_is_a_letter_and_the_rest_is_sent(store: MemoryS
 
     assert report.counts == Counts(read=2, created=1, dead=1)
     assert alone.counts == Counts(read=1, dead=1)
+    assert alone.result is Result.PARTIAL
     assert store.letters("test")[0].code == "rejected"
 
 
@@ -1246,10 +1251,10 @@ def test_a_hint_takes_up_the_window_where_it_was_left(store: MemoryStore) -> Non
     assert source.asked == [(None, None), (None, "2")]
     assert report.counts == Counts(read=1, created=1)
     # The clock of the window, not that of the second run, caps the cursor.
-    cursor = store.load("test").cursor
-    assert cursor is not None
-    assert Table.keyset.split(cursor) == (at(3599), None)
-    assert store.load("test").hint is None
+    ended = store.load("test")
+    assert ended.cursor is not None
+    assert Table.keyset.split(ended.cursor) == (at(3599), None)
+    assert (ended.hint, ended.hint_after, ended.hint_clock) == (None, None, None)
 
 
 def test_a_stale_hint_is_tried_once(store: MemoryStore) -> None:
@@ -1661,8 +1666,31 @@ def test_replay_delivers_with_todays_mapping(store: MemoryStore) -> None:
 
     assert report.counts == Counts(resumed=1, created=1)
     assert report.mode == "replay"
+    assert report.warnings == []
     assert sink.rows[("bad",)] == {"id": "bad", "x": Decimal("1.10"), "when": NOON}
     assert [x.status for x in store.letters("test", status=None)] == [LetterStatus.REPLAYED]
+
+
+def test_a_letter_tells_its_run_and_its_commit(store: MemoryStore) -> None:
+    report = pipeline(Table(row("bad", 1), row("b", 2)), Upserts(), bad).run(store)
+
+    (letter,) = store.letters("test")
+    assert (letter.run_id, letter.seq) == (report.run_id, store.load("test").seq)
+
+
+def test_a_page_that_comes_again_is_noticed_among_the_last(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pages(*names: str) -> Any:
+        return Pages(*(Batch.of([{"id": name}], key="id") for name in names))
+
+    monkeypatch.setattr(engine, "SEEN_PAGES", 2)
+
+    noticed = pipeline(pages("a", "b", "a"), Upserts()).run(store)
+    passed_over = pipeline(pages("a", "b", "c", "a"), Upserts()).run(MemoryStore())
+
+    assert "same page twice" in str(noticed.reason)
+    assert passed_over.result is Result.SUCCESS
 
 
 def test_a_letter_that_is_refused_again_stays_open(store: MemoryStore) -> None:

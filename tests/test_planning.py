@@ -169,6 +169,7 @@ def test_an_order_may_be_told_by_other_offsets() -> None:
         (MARK, ["2026-03-01T12:00:00.5Z", "2026-03-01T12:00:00.7Z"], True),
         (MARK, ["2026-03-01T12:00:00+02:00", "2026-03-01T12:30:00+02:00"], True),
         (MARK, ["2026-03-01T12:00:00+01:00", "2026-03-01T12:00:00+02:00"], False),
+        (MARK, ["2026-03-01T12:00:01+02:00", "2026-03-01T12:00:02+02:00"], True),
         (Watermark("t", lateness=ZERO, format="epoch"), ["17000001", "17000001"], True),
         (Watermark("t", lateness=ZERO, format="epoch_ms"), ["-2", "-1"], False),
         (
