@@ -1,6 +1,6 @@
 """Plants random faults in the engine and in planning, and counts how many the suite finds.
 
-``python -m tests.mutation [--count 200] [--seed 1] [--jobs 1]``. Each fault is one changed
+``python -m tests.mutation [--count 200] [--seed 1] [--jobs 1] [--only N ...]``. Each fault is one changed
 operator, constant, condition or statement in a copy of the package; the tests of the flow,
 the promises, the telemetry and some worlds run over it and stop at the first failure. The
 ``strict=`` of a zip is left alone: it guards against a mistake in the engine itself. Faults
@@ -132,6 +132,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--only", type=int, nargs="*", help="judge these of them again")
     chosen = parser.parse_args()
     made = []
     for module in MODULES:
@@ -144,12 +145,12 @@ def main() -> int:
         module, line, what, changed = picked[number]
         dead = dies(number, module, ast.unparse(ast.fix_missing_locations(changed)))
         if not dead:
-            print(f"survived: {module}.py:{line} {what}", flush=True)
+            print(f"survived: {number} {module}.py:{line} {what}", flush=True)
         return dead
 
     with ThreadPoolExecutor(chosen.jobs) as pool:
-        dead = sum(pool.map(judge, range(len(picked))))
-    print(f"{dead} of {len(picked)} found, {dead / len(picked):.1%}")
+        judged = list(pool.map(judge, chosen.only or range(len(picked))))
+    print(f"{sum(judged)} of {len(judged)} found, {sum(judged) / len(judged):.1%}")
     return 0
 
 

@@ -310,6 +310,14 @@ def test_a_mapped_value_that_nobody_could_hold_is_refused(
     assert reason in next(iter(report.refusals))
 
 
+def test_a_mapped_record_that_is_refused_stands_in_the_letter(store: MemoryStore) -> None:
+    pipeline(listed({"id": 1}), Upserts(), lambda record: {"x": float("inf")}).run(store)
+
+    (letter,) = store.letters("test")
+    assert letter.mapped == '{"x":Infinity}'
+    assert letter.original == '{"id":1}'
+
+
 def test_a_deep_value_is_refused_and_a_long_one_is_not(store: MemoryStore) -> None:
     deep: Any = 1
     for _ in range(1000):
@@ -357,6 +365,8 @@ def test_a_version_that_cannot_be_read_refuses_its_record(store: MemoryStore, ve
     report = pipeline(source, Upserts()).run(store)
 
     assert report.counts == Counts(read=2, created=1, dead=1)
+    (letter,) = store.letters("test")
+    assert letter.version == (version if isinstance(version, str) else None)
 
 
 def test_what_the_source_refuses_is_a_letter_with_its_evidence(store: MemoryStore) -> None:

@@ -65,6 +65,14 @@ def test_unwatched_it_never_ends(name: str) -> None:
         run(name)
 
 
+def test_a_page_without_a_place_does_not_hide_a_cursor_that_stays() -> None:
+    source = Pages(page("a", after="1"), page("b"), page("c", after="1"), cursor=Token())
+
+    report = pipeline(source, Upserts()).run(MemoryStore())
+
+    assert "its cursor does not move" in str(report.reason)
+
+
 def test_a_page_of_the_window_cap_is_not_the_end() -> None:
     source = Pages(page("a", "b"), window_cap=2)
 
