@@ -1,10 +1,11 @@
 """Plants random faults in the engine and in planning, and counts how many the suite finds.
 
-``python -m tests.mutation [--count 200] [--seed 1] [--jobs 1] [--only N ...]``. Each fault is one changed
-operator, constant, condition or statement in a copy of the package; the tests of the flow,
-the promises, the telemetry and some worlds run over it and stop at the first failure. The
-``strict=`` of a zip is left alone: it guards against a mistake in the engine itself. Faults
-that survive are printed, to be looked at by a person: some change nothing that can be seen.
+``python -m tests.mutation [--count 200] [--seed 1] [--jobs 1] [--only N ...]``. Each fault is
+one changed operator, constant, condition or statement in a copy of the package; the tests of
+the flow, the promises, the telemetry and some worlds run over it and stop at the first
+failure. The ``strict=`` of a zip is left alone: it guards against a mistake in the engine
+itself. Faults that survive are printed, to be looked at by a person: some change nothing that
+can be seen.
 """
 
 from __future__ import annotations
