@@ -318,6 +318,21 @@ def test_a_mapped_record_that_is_refused_stands_in_the_letter(store: MemoryStore
     assert letter.original == '{"id":1}'
 
 
+@attrs.define
+class Measure:
+    x: float
+
+
+def measure(record: Any) -> Measure:
+    return Measure(float("inf"))
+
+
+def test_it_stands_there_with_the_names_of_its_fields(store: MemoryStore) -> None:
+    pipeline(listed({"id": 1}), Upserts(), measure).run(store)
+
+    assert [letter.mapped for letter in store.letters("test")] == ['{"x":Infinity}']
+
+
 def test_a_deep_value_is_refused_and_a_long_one_is_not(store: MemoryStore) -> None:
     deep: Any = 1
     for _ in range(1000):
@@ -1064,11 +1079,18 @@ def test_an_update_or_delete_in_doubt_is_pending_and_sent_again(store: MemorySto
     source.put(**row("a", 2, v=2, x=2))
     source.put(**row("b", 2, v=2, gone=True))
 
-    second, third = flow.run(store), flow.run(store)
+    second, notes = flow.run(store), list(store.intents("test", 9))
+    sent: list[Any] = []
+    write = sink.write
+    sink.write = lambda changes: sent.extend(changes.rows) or write(changes)  # type: ignore[method-assign]
+    third = flow.run(store)
 
     assert second.counts == Counts(read=2, pending=2)
     assert third.counts == Counts(resumed=2, updated=1, deleted=1)
     assert [each["x"] for each in sink.rows.values()] == [2]
+    assert len(notes) == 2
+    assert all(note.original and f'"id":"{note.key[0]}"' in note.original for note in notes)
+    assert () in sent
 
 
 def test_a_sink_that_is_still_down_leaves_notes_as_they_are(store: MemoryStore) -> None:

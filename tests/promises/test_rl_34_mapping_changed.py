@@ -63,6 +63,16 @@ def test_raw_digests_that_do_not_carry_the_mapping_keep_the_old_rows() -> None:
     assert rows == {"a": "HI", "b": "HO", "c": "HI"}
 
 
+def test_a_backfill_is_due_until_it_is_done() -> None:
+    source, sink, store = Lines("ahi"), Upserts(), MemoryStore()
+    pipeline(source, sink, upper).run(store)
+    changed = pipeline(source, sink, shout, mapping_version="2")
+
+    runs = [changed.run(store), changed.run(store), changed.run(store, backfill=True)]
+
+    assert [len(report.warnings) for report in [*runs, changed.run(store)]] == [1, 1, 0, 0]
+
+
 def test_the_cursor_of_a_backfill_moves_at_the_end_only() -> None:
     source, sink, store = Table(*(row(f"r{n}", n) for n in range(6))), Upserts(), MemoryStore()
     flow = pipeline(source, sink, lambda r: {"id": r["id"]})

@@ -73,6 +73,21 @@ def test_a_page_without_a_place_does_not_hide_a_cursor_that_stays() -> None:
     assert "its cursor does not move" in str(report.reason)
 
 
+def test_so_many_empty_pages_are_believed_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("syncsdk.engine.IDLE_BATCHES", 2)
+    few, more = ([page() for _ in range(number)] for number in (2, 3))
+
+    believed = pipeline(Pages(*few, page("a")), Upserts()).run(MemoryStore())
+    refused = pipeline(Pages(*more, page("a")), Upserts()).run(MemoryStore())
+
+    assert believed.counts.created == 1
+    assert "3 empty batches in a row" in str(refused.reason)
+
+
+def test_no_page_at_all_is_not_a_page_of_the_window_cap() -> None:
+    assert pipeline(Pages(window_cap=1), Upserts()).run(MemoryStore()).result is Result.SUCCESS
+
+
 def test_a_page_of_the_window_cap_is_not_the_end() -> None:
     source = Pages(page("a", "b"), window_cap=2)
 
