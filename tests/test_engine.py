@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import attrs
@@ -870,6 +871,26 @@ def test_a_create_in_doubt_is_resent_with_its_key_and_body(store: MemoryStore) -
     assert len(sink.rows) == 2
     assert sink.bodies[:2] == sink.bodies[2:]
     assert None not in sink.bodies
+
+
+def test_a_whole_refusal_of_a_sink_that_may_have_applied_some_leaves_doubt(
+    store: MemoryStore,
+) -> None:
+    class Half(Findable):
+        def write(self, changes: Changes) -> Any:
+            super().write(changes)
+            raise RejectedError("no")
+
+    source, sink = Table(row("a", 1), row("b", 1)), Half()
+
+    first = pipeline(source, sink).run(store)
+    sink.write = partial(Findable.write, sink)  # type: ignore[method-assign]
+    second = pipeline(source, sink).run(store)
+
+    assert first.result is Result.FAILED
+    assert first.intents == 2
+    assert second.result is Result.SUCCESS
+    assert len(sink.rows) == 2
 
 
 def test_an_unknown_create_is_pending_and_resolved_first(store: MemoryStore) -> None:
@@ -1815,6 +1836,19 @@ def test_a_refused_delete_is_replayed_as_a_delete(store: MemoryStore) -> None:
 
     assert report.counts == Counts(resumed=1, deleted=1)
     assert sink.rows == {}
+
+
+def test_a_refused_delete_of_what_is_no_data_is_replayed(store: MemoryStore) -> None:
+    sink, source = Upserts(), Pages(Batch(["a"], [object()], deleted=[True]))
+    source.capabilities = SourceCapabilities(Listing(), deletes=Deletes.FLAGGED)
+    sink.refuses = lambda change: True
+    flow = pipeline(source, sink)
+    flow.run(store)
+    sink.refuses = lambda change: False
+
+    report = flow.replay(store)
+
+    assert report.counts == Counts(resumed=1, deleted=1)
 
 
 def test_replay_can_be_stopped(store: MemoryStore) -> None:
