@@ -251,12 +251,16 @@ def _text(value: str, path: str) -> str:
 
 def _decimal(value: Decimal, path: str) -> str:
     # Decimal.normalize rounds to the context's precision, so the zeros are taken off by hand.
-    sign, digits, exponent = value.as_tuple()
-    if not isinstance(exponent, int):
+    if not value.is_finite():
         raise _unfit("not a finite number", path, "not_finite")
-    text = "".join(map(str, digits)).lstrip("0")
+    mantissa, _, exponent = str(value).partition("E")
+    whole, _, fraction = mantissa.lstrip("-").partition(".")
+    text = (whole + fraction).lstrip("0")
     short = text.rstrip("0")
-    return f"{'-' if sign else ''}{short}e{exponent + len(text) - len(short)}" if short else "0"
+    if not short:
+        return "0"
+    ends = int(exponent or 0) - len(fraction) + len(text) - len(short)
+    return f"{'-' if value.is_signed() else ''}{short}e{ends}"
 
 
 def _unfit(reason: str, path: str, code: str) -> RecordError:
@@ -323,7 +327,7 @@ class Fingerprints:
         return marks
 
 
-def _canonical_column(name: str, column: Sequence[Any]) -> Sequence[Any]:
+def _canonical_column(name: str, column: Sequence[Any], depth: int = 0) -> Sequence[Any]:
     kinds = set(map(type, column))
     if kinds == {str}:
         if all(map(str.isascii, column)):
@@ -331,7 +335,24 @@ def _canonical_column(name: str, column: Sequence[Any]) -> Sequence[Any]:
         return [value if value.isascii() else _text(value, name) for value in column]
     if kinds <= _PLAIN:
         return column
-    return [canonical(value, name) for value in column]
+    if kinds == {datetime} and all(value.tzinfo is UTC for value in column):
+        return [("instant", value.isoformat(timespec="microseconds")) for value in column]
+    if kinds == {dict} and depth == 0 and (names := _shared_names(column)):
+        parts: list[Sequence[Any]] = [["object"] * len(column)]
+        for each in names:
+            values = [value[each] for value in column]
+            parts += [each] * len(column), _canonical_column(f"{name}.{each}", values, 1)
+        return list(zip(*parts, strict=True))
+    return [canonical(value, name, depth) for value in column]
+
+
+def _shared_names(column: Sequence[dict[Any, Any]]) -> list[str]:
+    """Return the sorted names that all objects of a column have, or none if they differ."""
+    names = column[0].keys()
+    plain = all(type(name) is str and name.isascii() for name in names)
+    if not plain or any(value.keys() != names or UNSET in value.values() for value in column):
+        return []
+    return sorted(names)
 
 
 # -- Versions --------------------------------------------------------------------------
@@ -339,7 +360,7 @@ def _canonical_column(name: str, column: Sequence[Any]) -> Sequence[Any]:
 _ISO: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)"  # date
     r"(?:([Tt ])(\d\d:\d\d)(:\d\d(?:[.,](\d+))?)?"  # separator, minutes, seconds, fraction
-    r"(?: ?([Zz]|[+-]\d\d(?::?\d\d(?::?\d\d)?)?))?)?"  # offset
+    r"(?: ?([Zz]|[+-]\d\d(?::?[0-5]\d(?::?[0-5]\d)?)?))?)?"  # offset
 )
 
 
