@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import PurePath
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from attrs import define, evolve, field, frozen
 
@@ -92,6 +92,8 @@ from .runtime import END, Reader, Runtime, entered, left
 from .telemetry import Telemetry
 from .values import UNSET, Key, Keyset, Listing, Token, Watermark, idempotency_key, unpack
 
+_T = TypeVar("_T")
+
 __all__ = ["Flow", "Options", "Preview", "Run"]
 
 LEASE_TTL: Final = timedelta(seconds=60)
@@ -150,6 +152,7 @@ class Preview:
         changes: operation and key of the changes, at most ``kept`` of them.
         numbers: how many changes of each operation there are in all.
         refusals: reasons for dead letters, with their number.
+        decisions: what the mapping decided, by field and decision, with its number.
         warnings: what the owner should look at, such as ``backfill due``.
         complete: whether the source was read to its end, or to the limit.
     """
@@ -159,6 +162,7 @@ class Preview:
     changes: list[tuple[Op, Key]] = field(factory=list)
     numbers: dict[Op, int] = field(factory=lambda: dict.fromkeys(Op, 0))
     refusals: dict[str, int] = field(factory=dict)
+    decisions: dict[tuple[str, str], int] = field(factory=dict)
     warnings: list[str] = field(factory=list)
     complete: bool = False
 
@@ -173,6 +177,7 @@ class Preview:
         room = self.kept - len(self.changes)
         self.changes.extend(list(zip(made.sends.ops, made.sends.keys, strict=True))[:room])
         _tally(self.refusals, made.reasons)
+        _tally(self.decisions, made.decisions)
 
     def __str__(self) -> str:
         shown = [f"{number} to {op}" for op, number in self.numbers.items()]
@@ -183,6 +188,7 @@ class Preview:
         hidden = sum(self.numbers.values()) - len(self.changes[:50])
         lines += [f"  and {hidden} more"] if hidden else []
         lines += [f"  refused {number} ×: {why}" for why, number in self.refusals.items()]
+        lines += [f"  {name} {what} {number} ×" for (name, what), number in self.decisions.items()]
         lines += [f"  warning: {warning}" for warning in self.warnings]
         return "\n".join(lines + ([] if self.complete else ["  not read to its end"]))
 
@@ -194,6 +200,7 @@ class _Deferred:
     since: float
     counts: Counts = field(factory=Counts)
     reasons: dict[str, int] = field(factory=dict)
+    decisions: dict[tuple[str, str], int] = field(factory=dict)
     batches: int = 0
 
 
@@ -877,7 +884,9 @@ class Run:
             (commit.entries, commit.letters, commit.closed, commit.intents, commit.resolved)
         )
         waiting.counts += counts
-        waiting.batches += made is not None
+        if made is not None:
+            waiting.batches += 1
+            _tally(waiting.decisions, made.decisions)
         self._deferred = waiting
         acknowledged = self.flow.source.capabilities.acknowledges
         if effect or acknowledged or self._split or now - waiting.since >= DEFERRAL:
@@ -901,17 +910,22 @@ class Run:
             report,
             counts=report.counts + waiting.counts,
             batches=report.batches + waiting.batches,
+            decisions=dict(report.decisions),
         )
+        for (name, what), number in waiting.decisions.items():
+            told = f"{name} {what}"
+            settled.decisions[told] = settled.decisions.get(told, 0) + number
         commit.report = settled.as_json()
         with self.telemetry.operation("checkpoint"):
             await self._settled(commit)
         report.counts, report.batches = settled.counts, settled.batches
+        report.decisions = settled.decisions
         self._deferred = None
         self._reasons(waiting.reasons)
         self.checkpoint = self.ahead = commit.checkpoint
         self._committed = True
         self._renewed = self.runtime.monotonic()
-        self.telemetry.settled(waiting.counts, waiting.reasons)
+        self.telemetry.settled(waiting.counts, waiting.reasons, waiting.decisions)
         if self.options.progress is not None:
             self._watched(self.options.progress)
         for observer in self.flow.observers:
@@ -1131,9 +1145,9 @@ def _sends(notes: Sequence[Intent], known: Known) -> Sends:
     return sends
 
 
-def _tally(into: dict[str, int], reasons: Mapping[str, int]) -> None:
-    for reason, number in reasons.items():
-        into[reason] = into.get(reason, 0) + number
+def _tally(into: dict[_T, int], more: Mapping[_T, int]) -> None:
+    for what, number in more.items():
+        into[what] = into.get(what, 0) + number
 
 
 def _number(number: int, noun: str) -> str:

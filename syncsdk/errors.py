@@ -158,7 +158,27 @@ class MappingError(RecordError):
 
     Raise it from a mapping. Say what was expected, and the type and length of what was
     found; not the value.
+
+    Args:
+        issues: from a declared mapping: everything that is wrong with the record. They
+            stand in ``detail``, each on a line, with what was found.
     """
+
+    def __init__(self, message: str, *, issues: tuple[Any, ...] = (), **more: Any) -> None:
+        self.issues = issues
+        super().__init__(message, **more)
+
+    @property
+    def detail(self) -> str | None:
+        """What the record holds, told when somebody asks for it."""
+        if self._detail is None and self.issues:
+            return "\n".join(issue.quoted for issue in self.issues)
+        return self._detail
+
+    @detail.setter
+    def detail(self, detail: str | None) -> None:
+        """Take words of somebody else's."""
+        self._detail = detail
 
 
 class RejectedError(RecordError):

@@ -551,11 +551,13 @@ class Plan(Decided):
     Attributes:
         size: records of the batch.
         sends: the changes to write; all else is decided without a write.
+        decisions: what the mapping decided, and how often.
     """
 
     size: int = field(kw_only=True)
     stamp: Stamp = field(kw_only=True)
     sends: Sends = field(factory=Sends)
+    decisions: dict[tuple[str, str], int] = field(factory=dict)
 
     @property
     def deletes(self) -> int:
@@ -706,6 +708,7 @@ class _Work:
                 f"the mapper returned {len(rows)} results for {len(good)} records",
                 remedy="Return one result for each record, in order",
             )
+        self.plan.decisions.update(getattr(rows, "decisions", ()))
         if len(good) == len(records):
             return rows
         results = iter(rows)

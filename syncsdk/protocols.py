@@ -606,7 +606,9 @@ class Mapper(Protocol):
 
     ``map_batch(records)`` is pure and returns for each record, in order: its values (a
     tuple, or a mapping if ``fields`` is None), :data:`FILTERED`, or the
-    :class:`~syncsdk.errors.RecordError` that says why not.
+    :class:`~syncsdk.errors.RecordError` that says why not. The sequence that it returns may
+    have ``decisions``, a mapping of ``(field, decision)`` to how often it was taken; they
+    are added up in the report.
     """
 
     @property
@@ -726,6 +728,7 @@ class RunReport:
         letters: open dead letters of the pipeline, of all runs.
         intents: open intents of the pipeline.
         refusals: the first reasons for dead letters of this run, with their number.
+        decisions: how often the mapping cut, defaulted and so on, by field and decision.
         warnings: what the owner should look at, such as ``backfill due``.
         resume_at: when a paused run may go on.
         error: what a connector raised, to raise or log it where that is safe: unlike all
@@ -747,6 +750,7 @@ class RunReport:
     letters: int = 0
     intents: int = 0
     refusals: dict[str, int] = field(factory=dict)
+    decisions: dict[str, int] = field(factory=dict)
     warnings: list[str] = field(factory=list)
     resume_at: datetime | None = None
 
@@ -780,6 +784,7 @@ class RunReport:
         if self.reason:
             lines.append(f"  {self.reason}" + (f". {self.remedy}" if self.remedy else ""))
         lines += [f"  refused {number} ×: {why}" for why, number in self.refusals.items()]
+        lines += [f"  {what} {number} ×" for what, number in self.decisions.items()]
         if self.letters:
             lines.append(f"  {self.letters} open dead letter" + "s"[self.letters == 1 :])
         if self.intents:

@@ -26,6 +26,9 @@ metric                                      instrument, unit      attributes
                                                                   error.type
 ``syncsdk.sink.records``                    counter, {record}     pipeline.name,
                                                                   record.outcome
+``syncsdk.mapping.decisions``               counter, {decision}   pipeline.name,
+                                                                  mapping.field,
+                                                                  mapping.decision
 ``syncsdk.pipeline.last_success.timestamp`` observable gauge, s   pipeline.name
 ``syncsdk.dead_letter.count``               observable up-down    pipeline.name
                                             counter, {record}
@@ -33,7 +36,9 @@ metric                                      instrument, unit      attributes
 
 All attribute names but ``error.type`` carry the prefix ``syncsdk.``. The values of
 ``syncsdk.record.outcome`` are the words of the conservation law, those of
-``syncsdk.run.result`` the results of a run.
+``syncsdk.run.result`` the results of a run, those of ``syncsdk.mapping.decision`` what a
+declared mapping counts: ``cut``, ``defaulted``, ``fallback``, ``several``, ``left``,
+``nulled``.
 """
 
 from __future__ import annotations
@@ -70,6 +75,7 @@ class _Instruments:
     tracer: Tracer
     duration: Histogram
     records: Counter
+    decisions: Counter
 
 
 @functools.cache
@@ -114,6 +120,11 @@ def _instruments() -> _Instruments:
             "syncsdk.sink.records",
             unit="{record}",
             description="Records by what became of them.",
+        ),
+        meter.create_counter(
+            "syncsdk.mapping.decisions",
+            unit="{decision}",
+            description="Values that the mapping cut, defaulted and so on.",
         ),
     )
 
@@ -176,12 +187,24 @@ class Telemetry:
                 _mark(span, error_type(error))
                 raise
 
-    def settled(self, counts: Counts, reasons: dict[str, int]) -> None:
-        """Count what became of the records of a commit."""
+    def settled(
+        self,
+        counts: Counts,
+        reasons: dict[str, int],
+        decisions: dict[tuple[str, str], int],
+    ) -> None:
+        """Count what became of the records of a commit, and what the mapping decided."""
         for outcome in OUTCOMES:
             number = getattr(counts, outcome)
             if number > 0:
                 self._count(outcome, number)
+        for (name, decision), number in decisions.items():
+            attributes = {
+                "syncsdk.pipeline.name": self._name,
+                "syncsdk.mapping.field": name,
+                "syncsdk.mapping.decision": decision,
+            }
+            _instruments().decisions.add(number, attributes)
         for reason, number in reasons.items():
             if self._logged < _SAMPLE:
                 self._logged += 1
