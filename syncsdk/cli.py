@@ -6,7 +6,8 @@ the report's. The only room that installs signal handlers. No value of a record 
 but by ``dead-letters show``. Leaves all work to ``pipeline``, what is kept to ``stores``.
 
 Read :func:`main` and :func:`_commands`, then a command: :func:`run`, :func:`plan`,
-:func:`status`, :func:`dead_letters`, :func:`replay`; last :func:`load`, which finds the
+:func:`status`, :func:`dead_letters`, :func:`replay`, and for mappings :func:`document`,
+:func:`approve`, :func:`profile`, :func:`scaffold`; last :func:`load`, which finds the
 pipeline. Needs the extra ``cli``; click and rich are imported where they are used, so that
 :func:`main` can say so.
 """
@@ -17,6 +18,7 @@ import asyncio
 import contextlib
 import importlib.util
 import io
+import itertools
 import json
 import os
 import signal
@@ -28,7 +30,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from attrs import asdict, frozen
 
@@ -40,6 +42,8 @@ from .values import Key, as_key
 
 if TYPE_CHECKING:
     import click
+
+_T = TypeVar("_T")
 
 __all__ = ["discard", "load", "main"]
 
@@ -84,6 +88,9 @@ def _commands() -> click.Group:
     action = {"type": click.Choice(["show", "discard"]), "metavar": "[show ID | discard ID...]"}
     app = argument("app", metavar="APP.py:PIPELINE")
     store = option("--store", "The SQLite file with the state.", metavar="FILE", required=True)
+    mapping = argument("app", metavar="APP.py:MAPPING")
+    sample = option("--sample", _SAMPLE, metavar="FILE")
+    out = option("--out", "Write it here, and not to stdout.", metavar="FILE")
     limit = option("--limit", "Read at most so many records.", type=click.IntRange(min=1))
     backfill = flag("--backfill", "Read everything again and write what differs.")
     deletes = flag("--allow-deletes", "Delete more than the pipeline's max_deletes allows.")
@@ -103,6 +110,30 @@ def _commands() -> click.Group:
             flag("--yes", "Discard without asking."),
         ],
         replay: [app, store, option("--found", found, multiple=True, metavar="KEY=[ID]")],
+        document: [
+            mapping,
+            option("--format", "What to write.", type=click.Choice(["md", "csv", "html"])),
+            sample,
+            out,
+        ],
+        approve: [
+            mapping,
+            option("--who", "Who agrees to it.", required=True),
+            option("--role", "As what.", required=True),
+            option("--note", "What else there is to say.", default=""),
+        ],
+        profile: [
+            mapping,
+            option("--sample", _SAMPLE, metavar="FILE", required=True),
+            option("--key", "The field that holds the key."),
+            option("--maps", "Fail below this share of records that map, in percent.", type=float),
+            option("--html", "Write the report here too.", metavar="FILE"),
+        ],
+        scaffold: [
+            argument("classes", nargs=-1, metavar="[APP.py:SOURCE APP.py:DESTINATION]"),
+            sample,
+            option("--name", "The name of the class.", default="Record"),
+        ],
     }
     commands = [
         click.Command(
@@ -354,6 +385,132 @@ def _key(key: Sequence[str]) -> str:
     return ",".join(key) or "-"
 
 
+# -- Mappings --------------------------------------------------------------------------
+
+_SAMPLE: Final = "Records, one JSON object a line."
+
+
+def document(
+    screen: Screen, *, app: str, format: str | None, sample: str | None, out: str | None
+) -> int:
+    """Write what a mapping decides, for who signs it.
+
+    With --sample its first three records are the examples.
+    """
+    with _aside():
+        mapper = _mapper(app)
+        shown = list(itertools.islice(_records(sample), 3)) if sample else []
+    suffix = Path(out or "").suffix.removeprefix(".")
+    kind = format or (suffix if suffix in ("csv", "html") else "md")
+    text = mapper.document(kind, examples=shown)
+    if out is not None:
+        Path(out).write_text(text, encoding="utf-8")
+        return screen.say({"written": out, "digest": mapper.digest}, f"written to {out}")
+    return screen.say({"document": text}, *text.splitlines())
+
+
+def approve(screen: Screen, *, app: str, who: str, role: str, note: str) -> int:
+    """Write that somebody agrees to a mapping as it is now.
+
+    The file that `@mapping(approved=...)` names gets digest, name, role and date, and the
+    document lies beside it.
+    """
+    from .mapping.approval import approve, differences
+
+    with _aside():
+        mapper = _mapper(app)
+    changed = differences(mapper)
+    path = approve(mapper, who=who, role=role, date=datetime.now().astimezone().date(), note=note)
+    return screen.say(
+        {"approval": str(path), "digest": mapper.digest, "changed": changed},
+        *changed,
+        f"{mapper.name} is approved by {who} ({role}): {path}",
+    )
+
+
+def profile(
+    screen: Screen, *, app: str, sample: str, key: str | None, maps: float | None, html: str | None
+) -> int:
+    """Show what real records hold, and what a mapping makes of them.
+
+    Exits with 1 if fewer of them map than --maps asks for. Values of sensitive fields are
+    not shown.
+    """
+    with _aside():
+        mapper = _mapper(app)
+        with _counted() as progress:
+            told = mapper.profile(_records(sample), key=key, progress=progress)
+    if html is not None:
+        Path(html).write_text(told.as_html(), encoding="utf-8")
+    screen.say(json.loads(told.as_json()), *str(told).splitlines())
+    missed = [] if maps is None else told.expect(maps=maps, unmapped_options=sys.maxsize)
+    for sentence in missed:
+        _complain(sentence)
+    return int(bool(missed))
+
+
+def scaffold(screen: Screen, *, classes: Sequence[str], sample: str | None, name: str) -> int:
+    """Draft a mapping between two classes, or the class that describes a sample.
+
+    Every decision is `...`, and is refused until somebody takes it.
+    """
+    from .mapping.scaffold import describe, draft
+
+    if sample is not None and not classes:
+        text = describe(_records(sample), name)
+    elif len(classes) == 2:
+        with _aside():
+            source, destination = (loaded(each, type, "class") for each in classes)
+        text = draft(source, destination)
+    else:
+        raise ConfigurationError(
+            "scaffold takes two classes or a sample",
+            remedy="Give APP.py:SOURCE APP.py:DESTINATION, or --sample FILE",
+        )
+    return screen.say({"draft": text}, *text.splitlines())
+
+
+def _mapper(app: str) -> Any:
+    from .mapping import TypedMapper
+
+    return loaded(app, TypedMapper, "mapping")
+
+
+def _records(path: str) -> Iterator[Any]:
+    """Yield the records of a file that has one JSON value a line."""
+    number = 0
+    try:
+        with open(path, "rb") as lines:
+            for line in lines:
+                number += 1
+                if line.strip():
+                    yield json.loads(line)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be read ({error.strerror})", remedy="Name a file of JSON lines"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(
+            f"line {number} of {path} is not JSON", remedy="Give one JSON object a line"
+        ) from error
+
+
+@contextlib.contextmanager
+def _counted() -> Iterator[Callable[[int], None] | None]:
+    """Show on a terminal how many records are done."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    text = TextColumn("{task.completed:.0f} records")
+    columns = SpinnerColumn(), text, TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done: bar.update(task, completed=done)
+
+
 # -- A run -----------------------------------------------------------------------------
 
 
@@ -540,26 +697,33 @@ def load(target: str) -> Pipeline:
     Raises:
         ConfigurationError: there is none, or the app raised; says where.
     """
+    return loaded(target, Pipeline, "pipeline")
+
+
+def loaded(target: str, kind: type[_T], what: str) -> _T:
+    """Return what a target names; see :func:`load`. A function without arguments is called."""
     where, _, name = target.rpartition(":")
     if not where or not name:
         raise ConfigurationError(
-            f"{target} does not name a pipeline",
+            f"{target} does not name a {what}",
             remedy="Write path/to/app.py:NAME, or package.module:NAME",
         )
     module = _app(where, lambda: _imported(where))
-    found = getattr(module, name, None)
-    if callable(found) and not isinstance(found, Pipeline):
+    found: Any = getattr(module, name, None)
+    if callable(found) and not isinstance(found, kind | type):
         found = _app(f"{target}()", found)
-    if not isinstance(found, Pipeline):
-        there = [each for each, value in vars(module).items() if isinstance(value, Pipeline)]
-        what = f"is of type {type(found).__name__}" if hasattr(module, name) else "is not there"
+    if not isinstance(found, kind):
+        there = [each for each, value in vars(module).items() if isinstance(value, kind)]
+        state = f"is of type {type(found).__name__}" if hasattr(module, name) else "is not there"
+        title = what.capitalize()
         raise ConfigurationError(
-            f"{target} {what}, and not a Pipeline",
+            f"{target} {state}, and not a {title}",
             remedy=f"There is {', '.join(there)}"
             if there
-            else "Name a Pipeline, or a function without arguments that returns one",
+            else f"Name a {title}, or a function without arguments that returns one",
         )
-    return found
+    typed: _T = found
+    return typed
 
 
 def _imported(where: str) -> ModuleType:
