@@ -709,9 +709,9 @@ def loaded(target: str, kind: type[_T], what: str) -> _T:
             remedy="Write path/to/app.py:NAME, or package.module:NAME",
         )
     module = _app(where, lambda: _imported(where))
-    found: Any = getattr(module, name, None)
-    if callable(found) and not isinstance(found, kind | type):
-        found = _app(f"{target}()", found)
+    named: Any = getattr(module, name, None)
+    is_maker = callable(named) and not isinstance(named, kind | type)
+    found: object = _app(f"{target}()", named) if is_maker else named
     if not isinstance(found, kind):
         there = [each for each, value in vars(module).items() if isinstance(value, kind)]
         state = f"is of type {type(found).__name__}" if hasattr(module, name) else "is not there"
@@ -722,8 +722,7 @@ def loaded(target: str, kind: type[_T], what: str) -> _T:
             if there
             else f"Name a {title}, or a function without arguments that returns one",
         )
-    typed: _T = found
-    return typed
+    return found
 
 
 def _imported(where: str) -> ModuleType:
