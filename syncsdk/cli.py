@@ -709,20 +709,25 @@ def loaded(target: str, kind: type[_T], what: str) -> _T:
             remedy="Write path/to/app.py:NAME, or package.module:NAME",
         )
     module = _app(where, lambda: _imported(where))
-    named: Any = getattr(module, name, None)
-    is_maker = callable(named) and not isinstance(named, kind | type)
-    found: object = _app(f"{target}()", named) if is_maker else named
-    if not isinstance(found, kind):
-        there = [each for each, value in vars(module).items() if isinstance(value, kind)]
-        state = f"is of type {type(found).__name__}" if hasattr(module, name) else "is not there"
-        title = what.capitalize()
-        raise ConfigurationError(
-            f"{target} {state}, and not a {title}",
-            remedy=f"There is {', '.join(there)}"
-            if there
-            else f"Name a {title}, or a function without arguments that returns one",
-        )
-    return found
+    found = _made(target, getattr(module, name, None), kind)
+    if isinstance(found, kind):
+        return found
+    there = [each for each, value in vars(module).items() if isinstance(value, kind)]
+    state = f"is of type {type(found).__name__}" if hasattr(module, name) else "is not there"
+    title = what.capitalize()
+    raise ConfigurationError(
+        f"{target} {state}, and not a {title}",
+        remedy=f"There is {', '.join(there)}"
+        if there
+        else f"Name a {title}, or a function without arguments that returns one",
+    )
+
+
+def _made(target: str, found: Any, kind: type) -> object:
+    """Return what a function without arguments makes; anything else is what it is."""
+    if not callable(found) or isinstance(found, kind | type):
+        return found
+    return _app(f"{target}()", found)
 
 
 def _imported(where: str) -> ModuleType:
