@@ -204,6 +204,7 @@ _INVISIBLE: Final = re.compile("[\u200b\u2060\ufeff\u202a-\u202e\u2066-\u2069]")
 """Zero-width characters and direction overrides; joiners stay, for scripts and emoji need them."""
 _EDGES: Final = re.compile("^[\\s\u200e\u200f]+|[\\s\u200e\u200f]+$")
 """White space and direction marks where text begins and ends."""
+_MARKS: Final = ("\u200e", "\u200f")
 _UNSEEN: Final = re.compile(f"{_INVISIBLE.pattern[:-1]}\u00ad\u061c\u180e\u200e\u200f]")
 """What nobody sees in a key."""
 
@@ -276,10 +277,15 @@ def cut(text: str, limit: int, unit: str) -> str:
                 break
             end += 1
     if 0 < end < len(text) and text[end - 1] < _FIRST_MARK and text[end] < _FIRST_MARK:
-        return visible(text[:end])
+        return _ended(text[:end])
     while 0 < end < len(text) and (_joins(text[end - 1], text[end]) or _splits_flag(text, end)):
         end -= 1
-    return visible(text[:end])
+    return _ended(text[:end])
+
+
+def _ended(text: str) -> str:
+    text = text.rstrip()
+    return visible(text) if text[-1:] in _MARKS else text
 
 
 def _splits_flag(text: str, end: int) -> bool:
