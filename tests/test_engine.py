@@ -297,6 +297,7 @@ def test_a_mapping_that_raises_anything_refuses_the_record_without_its_words(
         ({"x": "\ud800"}, "lone surrogate"),
         ({"x": object()}, "of type object"),
         ({"x": {1: 2}}, "a key of type int"),
+        ({1: 2}, "a field named by a value of type int"),
         ({"x": [[1, float("inf")]]}, "x[0][1]"),
     ],
 )
@@ -374,7 +375,10 @@ def test_two_keyless_records_are_two_letters(store: MemoryStore) -> None:
     assert len(store.letters("test")) == 2
 
 
-@pytest.mark.parametrize("version", [1.5, True, object(), None, "later", "9" * 5000])
+@pytest.mark.parametrize(
+    "version",
+    [1.5, True, object(), None, "later", "9" * 5000, pytest.param(10**5000, id="huge")],
+)
 def test_a_version_that_cannot_be_read_refuses_its_record(store: MemoryStore, version: Any) -> None:
     source = Pages(Batch(["a", "b"], [{}, {}], versions=[version, 7]), version=INTEGER)
 
