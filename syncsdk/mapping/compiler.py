@@ -23,13 +23,10 @@ from syncsdk.values import UNSET
 
 from . import support
 from .rules import Decision, Pick, Step, condition, related
-from .shapes import Field, Shape, hides, shape
-from .tracing import OPERATORS, Condition, Made, Place, Rule, StandIn, Trace, place
+from .shapes import UNITS, Shape, hides, shape
+from .tracing import OPERATORS, Condition, Made, Place, Rule, Trace, element_of, place
 
 __all__ = ["Compiled", "Guard", "compiled", "questions"]
-
-HITS: Final = ("cut", "defaulted", "fallback", "several", "left", "nulled")
-"""The decisions that are counted when they are taken."""
 
 
 @frozen
@@ -404,7 +401,7 @@ class _Emitter:
                 )
             self.hit("cut")
         else:
-            words = f"at most {limit} {_UNITS[unit]}"
+            words = f"at most {limit} {UNITS[unit]}"
             self.answer(_decision(decided), into, "too_long", words, v)
 
     def rule_join(self, rule: Rule, into: str) -> None:
@@ -715,7 +712,7 @@ class _Emitter:
     def ranked(self, decided: Pick) -> str:
         """Return an expression for what reads the field that :func:`by` names."""
         assert decided.key is not None
-        at = place(decided.key(_element_stand_in(self._source)))
+        at = place(decided.key(element_of(self._source)))
         return self.constant(_getter(tuple(step.key for step in at.steps)), "key")
 
     def asked(self, source: Place, settings: Mapping[str, Any], element: str) -> str:
@@ -723,7 +720,7 @@ class _Emitter:
         prefer = settings["prefer"]
         if isinstance(prefer, Step):
             return f"{self._step(prefer)}({element})"
-        return self._condition(condition(prefer, _element_stand_in(source.field)), element)
+        return self._condition(condition(prefer, element_of(source.field)), element)
 
     def _condition(self, asked: Any, element: str) -> str:
         one, by, other = asked.parts
@@ -797,7 +794,6 @@ class _Rejected:
 REJECTED: Final = _Rejected()
 _NOWHERE: Final = Shape(dict, {}, "")
 _PLAIN: Final = Rule("text", (), {}, None)  # type: ignore[arg-type]
-_UNITS: Final = {"chars": "characters", "utf16": "UTF-16 units", "bytes": "bytes"}
 _SUPPORT: Final = (
     "Bad",
     "Failed",
@@ -852,10 +848,6 @@ def _missing(rule: Rule) -> tuple[Any, Any, Any]:
 def raw_option(option: Any) -> Any:
     """Return how an option of the source stands on the wire."""
     return option.value if isinstance(option, enum.Enum) else option
-
-
-def _element_stand_in(of: Field) -> StandIn:
-    return StandIn((), shape(of.nested) if of.nested is not None else None)
 
 
 def _getter(keys: tuple[str, ...]) -> Callable[[Any], Any]:

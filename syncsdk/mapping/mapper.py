@@ -526,7 +526,11 @@ def _setting(value: Any, rule: Rule) -> Any:
     if isinstance(value, rules.Step):
         return {"step": value.name, "version": value.version, "words": value.words}
     if isinstance(value, rules.Pick):
-        key = None if value.key is None else place(value.key(_element(rule))).path
+        key = (
+            None
+            if value.key is None
+            else place(value.key(tracing.element_of(rule.inputs[0].field))).path
+        )
         return {"answer": value.word, "by": key}
     if isinstance(value, rules.Decision):
         return {"answer": value.word}
@@ -542,14 +546,8 @@ def _setting(value: Any, rule: Rule) -> Any:
             for key, option in value.items()
         ]
     if callable(value) and not isinstance(value, type):
-        return _asked(rules.condition(value, _element(rule)))
+        return _asked(rules.condition(value, tracing.element_of(rule.inputs[0].field)))
     return _value(value)
-
-
-def _element(rule: Rule) -> Any:
-    (source,) = rule.inputs
-    nested = source.field.nested
-    return tracing.StandIn((), shape(nested) if nested is not None else None)
 
 
 def _asked(asked: Any) -> Any:

@@ -29,7 +29,7 @@ from syncsdk.errors import ConfigurationError, RecordError
 from syncsdk.values import UNSET, Unset, as_key, key_text
 
 from .compiler import questions, raw_option
-from .shapes import shape
+from .shapes import UNITS, shape
 from .support import CODES, Bad, clean, length, said
 from .tracing import Made, Place, Rule
 
@@ -502,7 +502,7 @@ class _Column:
         self.dated = self.dated or rule.kind in ("instant", "day")
         if rule.kind == "text" and "max" in rule.settings:
             limit, unit = rule.settings["max"], rule.settings.get("unit", "chars")
-            its = self.tally("over_length", f"over {limit} {_UNITS[unit]}", field)
+            its = self.tally("over_length", f"over {limit} {UNITS[unit]}", field)
             its.tidies, its.limit, its.unit = (*tidies, rule), limit, unit
             self.checks.append(its)
         elif rule.kind == "code":
@@ -597,7 +597,6 @@ _WORDS: Final[Sequence[tuple[str, Any]]] = (
     ("integer", int), ("number", (float, Decimal)), ("object", Mapping), ("list", (list, tuple)),
     ("time", datetime), ("day", date),
 )  # fmt: skip
-_UNITS: Final = {"chars": "characters", "utf16": "UTF-16 units", "bytes": "bytes"}
 
 
 def _word(kind: type) -> str:

@@ -31,9 +31,11 @@ from attrs import frozen
 from syncsdk.errors import ConfigurationError
 from syncsdk.values import Unset
 
-__all__ = ["Field", "Shape", "about", "hides", "is_shape", "shape"]
+__all__ = ["UNITS", "Field", "Shape", "about", "hides", "is_shape", "shape"]
 
 _ABOUT: Final = "syncsdk.about"
+UNITS: Final = {"chars": "characters", "utf16": "UTF-16 units", "bytes": "bytes"}
+"""What a limit of text is counted in, in words."""
 
 
 def about(

@@ -21,12 +21,11 @@ from syncsdk.values import UNSET
 
 from .compiler import places_of
 from .rules import related
-from .shapes import Field, Shape, shape
+from .shapes import UNITS, Field, Shape, shape
 from .tracing import Made, Place, Rule, name_of
 from .words import (
     RELATIONS,
     TYPES,
-    UNITS,
     answers_of,
     becomes,
     flat,

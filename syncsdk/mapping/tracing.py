@@ -326,6 +326,11 @@ def place(value: Any) -> Place:
     return Place(object.__getattribute__(value, "_steps"))
 
 
+def element_of(of: Field) -> StandIn:
+    """Return what stands for an element of a list."""
+    return StandIn((), shape(of.nested) if of.nested is not None else None)
+
+
 def part_of(value: Any) -> Shape | None:
     """Return the shape of what a stand-in stands for, if it is an object."""
     found: Shape | None = object.__getattribute__(value, "_shape")

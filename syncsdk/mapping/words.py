@@ -17,16 +17,15 @@ from typing import Any, Final
 
 from syncsdk.values import UNSET
 
-from .rules import LEAVE, NULL, REQUIRED, Answer, Cut, Pick, Step, condition, related
-from .shapes import shape
+from .rules import LEAVE, NULL, REQUIRED, Cut, Decision, Pick, Step, condition, related
+from .shapes import UNITS
 from .support import said
-from .tracing import Place, Rule, StandIn, place
+from .tracing import Place, Rule, element_of, place
 
 __all__ = [
     "REFUSED",
     "RELATIONS",
     "TYPES",
-    "UNITS",
     "answers_of",
     "becomes",
     "flat",
@@ -40,7 +39,6 @@ _STEP: Final = "left to the step"
 _AS_IS: Final = "taken as it is"
 _OVER: Final = "passed over; if nothing is there: "
 _FINAL: Final = {"NULL": "the field is made empty", "LEAVE": "left as it is in the destination"}
-UNITS: Final = {"chars": "characters", "utf16": "UTF-16 units", "bytes": "bytes"}
 TYPES: Final[Mapping[Any, str]] = {
     str: "text", int: "whole number", Decimal: "decimal number", float: "number", dict: "object",
     bool: "true or false", datetime.datetime: "date and time", datetime.date: "day", list: "list",
@@ -109,7 +107,7 @@ def _limit(rule: Rule) -> str:
 
 def becomes(answer: Any, above: Sequence[Rule] = ()) -> str:
     """Return what a decision does in the end, where rules above work on its outcome."""
-    word = answer.word if isinstance(answer, Answer) else ""
+    word = answer.word if isinstance(answer, Decision) else ""
     if answer is None or word == "REJECT":
         return REFUSED
     if not above:
@@ -173,16 +171,14 @@ def _bad(rule: Rule, above: Sequence[Rule]) -> str:
     return f"{which}: {does}" + ("" if rule.kind == "flag" else f"\nof another type: {REFUSED}")
 
 
-def _element(rule: Rule) -> StandIn:
-    return StandIn((), shape(rule.inputs[0].field.nested))
-
-
 def _picked(rule: Rule, answer: Any, above: Sequence[Rule]) -> str:
     if not isinstance(answer, Pick):
         return becomes(answer, above)
     if answer.key is None:
         return f"the {answer.word.lower()} in the source's order"
-    return f"the one with the smallest {place(answer.key(_element(rule))).path[2:]}"
+    return (
+        f"the one with the smallest {place(answer.key(element_of(rule.inputs[0].field))).path[2:]}"
+    )
 
 
 def _asked(asked: Any) -> str:
@@ -203,7 +199,7 @@ def words_of(rule: Rule) -> str:
     if "mapping" in its:
         words["mapping"] = its["mapping"].read.made.kind.__name__
     if "prefer" in its:
-        words["prefer"] = _asked(condition(its["prefer"], _element(rule)))
+        words["prefer"] = _asked(condition(its["prefer"], element_of(rule.inputs[0].field)))
     if "part" in its:
         at = its["part"]
         words["part"] = f"number {at + 1}" if at >= 0 else f"number {-at} from the end"
