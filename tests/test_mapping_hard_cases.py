@@ -1177,6 +1177,23 @@ def test_a_step_may_take_the_whole_record() -> None:
     assert [x.code for x in m.explain({}).issues] == ["step_failed"]
 
 
+def test_a_whole_record_that_a_step_takes_is_masked_if_anything_in_it_is_sensitive() -> None:
+    @step(version="1")
+    def size(record: Any) -> str:
+        """Count its fields."""
+        return str(len(record))
+
+    @mapping
+    def m(s: Hidden) -> Value:
+        return to(Value)(y=label("{}{}", size(s), s.city))
+
+    explained = m.explain({"city": ["hunter2"]})
+    assert "hunter2" not in repr(explained) + str([issue.quoted for issue in explained.issues])
+    assert [str(issue) for issue in m.explain({}).issues] == [
+        "y <- $.city: it is required, and not there"
+    ]
+
+
 def test_what_is_kept_from_within_an_object_is_there_or_refused() -> None:
     @define
     class Nest:

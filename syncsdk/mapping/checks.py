@@ -22,11 +22,22 @@ from attrs import frozen
 
 from syncsdk.values import UNSET
 
-from .compiler import places_of, questions, raw_option
 from .rules import REQUIRED, Cut, Decision, Form, Pick, Related, Rounding, condition, related
-from .shapes import Field, Shape, shape
+from .shapes import Field, Shape, raw_option, shape
 from .support import length
-from .tracing import Condition, Crooked, Made, Place, Rule, StandIn, Trace, Where, is_stand_in
+from .tracing import (
+    Condition,
+    Crooked,
+    Made,
+    Place,
+    Rule,
+    StandIn,
+    Trace,
+    Where,
+    is_stand_in,
+    places_of,
+    questions,
+)
 
 __all__ = ["Problem", "problems", "yields"]
 

@@ -23,10 +23,10 @@ from syncsdk.values import UNSET
 
 from . import support
 from .rules import Decision, Pick, Step, condition, related
-from .shapes import UNITS, Shape, hides, shape
-from .tracing import OPERATORS, Condition, Made, Place, Rule, Trace, element_of, place
+from .shapes import UNITS, Shape, raw_option, shape
+from .tracing import OPERATORS, Condition, Made, Place, Rule, Trace, element_of, place, places_of
 
-__all__ = ["Compiled", "Guard", "compiled", "questions"]
+__all__ = ["Compiled", "Guard", "compiled"]
 
 
 @frozen
@@ -80,31 +80,6 @@ def compiled(name: str, read: Trace, *, wire: bool) -> Compiled:
     exec(compile(source, filename, "exec"), scope)  # noqa: S102  # nothing of a record is in it
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     return Compiled(scope[top], source, emitter.guards, emitter.counters)
-
-
-def questions(rule: Any) -> Iterator[Any]:
-    """Yield a rule and all rules that it works on."""
-    if isinstance(rule, Rule):
-        yield rule
-        for each in rule.inputs:
-            yield from questions(each)
-
-
-def is_secret(at: Place) -> bool:
-    """Return whether no value of a place may be shown."""
-    return any(step.sensitive for step in at.steps) or bool(at.steps and hides(at.field))
-
-
-def places_of(value: Any) -> Iterator[Place]:
-    """Yield every place of the source that a rule works on."""
-    if isinstance(value, Place):
-        yield value
-    elif isinstance(value, Rule):
-        for each in value.inputs:
-            yield from places_of(each)
-    elif isinstance(value, Made):
-        for each in value.values.values():
-            yield from places_of(each)
 
 
 @define
@@ -249,7 +224,7 @@ class _Emitter:
             self.put(f"return Failed([({guard}, refused(error))])")
 
     def guard(self, name: str, places: tuple[Place, ...], *, secret: bool = False) -> int:
-        secret = secret or any(map(is_secret, places))
+        secret = secret or any(at.sensitive for at in places)
         paths = dict.fromkeys(at.path for at in places)
         self.guards.append(Guard(name, places, secret, " or ".join(paths) or "$"))
         return len(self.guards) - 1
@@ -836,18 +811,9 @@ def _decision(given: Any) -> Any:
     return given
 
 
-def _missing(rule: Rule) -> tuple[Any, Any, Any]:
-    """Return what is decided for absent, null and blank values."""
-    settings = rule.settings
-    if "missing" in settings:
-        decided = _decision(settings["missing"])
-        return decided, decided, decided
-    return tuple(_decision(settings.get(name)) for name in ("absent", "null", "empty"))
-
-
-def raw_option(option: Any) -> Any:
-    """Return how an option of the source stands on the wire."""
-    return option.value if isinstance(option, enum.Enum) else option
+def _missing(rule: Rule) -> list[Any]:
+    """Return what is decided for absent, null and blank values; REJECTED where nothing is."""
+    return list(map(_decision, rule.missing))
 
 
 def _getter(keys: tuple[str, ...]) -> Callable[[Any], Any]:

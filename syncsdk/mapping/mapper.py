@@ -25,8 +25,8 @@ from syncsdk.values import UNSET
 
 from . import rules, tracing
 from .checks import Problem, problems
-from .compiler import Compiled, Guard, compiled, is_secret, places_of, raw_option
-from .shapes import Shape, is_shape, shape
+from .compiler import Compiled, Guard, compiled
+from .shapes import Shape, is_shape, raw_option, shape
 from .support import Bad, Failed, Inner, reach
 from .tracing import (
     Condition,
@@ -39,6 +39,7 @@ from .tracing import (
     crooked,
     is_stand_in,
     place,
+    places_of,
 )
 
 if TYPE_CHECKING:
@@ -255,7 +256,7 @@ class TypedMapper(Generic[S, D]):
         fields = shape(self.read.made.kind).fields
         provenance = {
             name: tuple(
-                (at.path, "***" if fields[name].sensitive or is_secret(at) else _at(record, at))
+                (at.path, "***" if fields[name].sensitive or at.sensitive else _at(record, at))
                 for at in places_of(rule)
             )
             for name, rule in self.read.made.values.items()
@@ -323,7 +324,8 @@ def _issues(call: Compiled, failed: Failed, record: Any, above: str = "$") -> It
             value = UNSET if record is UNSET or guard.sensitive else _found(record, guard, path)
             yield Issue(guard.field, _below(above, path), error.code, error.reason, value)
         elif isinstance(error, KeyError):
-            path = next((at.path for at in guard.places if at.steps[-1].key == error.args[0]), "$")
+            steps = [(step.key, at.path) for at in guard.places for step in at.steps[-1:]]
+            path = dict(reversed(steps)).get(error.args[0], "$")
             reason = "it is required, and not there"
             yield Issue(guard.field, _below(above, path), "absent", reason)
         else:

@@ -20,11 +20,10 @@ from syncsdk.errors import MappingError
 from syncsdk.values import UNSET, parse_instant
 
 from .checks import Problem
-from .compiler import places_of, questions, raw_option
 from .mapper import MappingDefinitionError, TypedMapper
 from .rules import related
-from .shapes import shape
-from .tracing import Place, Rule
+from .shapes import raw_option, shape
+from .tracing import Place, Rule, places_of, questions
 
 __all__ = ["Pair", "Return", "pair"]
 

@@ -28,10 +28,9 @@ from attrs import define, frozen
 from syncsdk.errors import ConfigurationError, RecordError
 from syncsdk.values import UNSET, Unset, as_key, key_text
 
-from .compiler import questions, raw_option
-from .shapes import UNITS, shape
+from .shapes import UNITS, raw_option, shape
 from .support import CODES, Bad, clean, length, said
-from .tracing import Made, Place, Rule
+from .tracing import Made, Place, Rule, questions
 
 if TYPE_CHECKING:
     from .mapper import Issue, TypedMapper

@@ -31,7 +31,7 @@ from attrs import frozen
 from syncsdk.errors import ConfigurationError
 from syncsdk.values import Unset
 
-__all__ = ["UNITS", "Field", "Shape", "about", "hides", "is_shape", "shape"]
+__all__ = ["UNITS", "Field", "Shape", "about", "hides", "is_shape", "raw_option", "shape"]
 
 _ABOUT: Final = "syncsdk.about"
 UNITS: Final = {"chars": "characters", "utf16": "UTF-16 units", "bytes": "bytes"}
@@ -123,6 +123,11 @@ def hides(its: Field, above: frozenset[type] = frozenset()) -> bool:
         return its.sensitive
     inner = shape(its.nested).fields.values()
     return any(hides(each, above | {its.nested}) for each in inner)
+
+
+def raw_option(option: Any) -> Any:
+    """Return how an option stands on the wire."""
+    return option.value if isinstance(option, enum.Enum) else option
 
 
 def is_shape(kind: Any) -> bool:

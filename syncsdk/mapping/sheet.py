@@ -19,10 +19,9 @@ from attrs import evolve, frozen
 
 from syncsdk.values import UNSET
 
-from .compiler import places_of
 from .rules import related
 from .shapes import UNITS, Field, Shape, shape
-from .tracing import Made, Place, Rule, name_of
+from .tracing import Made, Place, Rule, name_of, places_of
 from .words import (
     RELATIONS,
     TYPES,
@@ -151,15 +150,7 @@ class _At:
 
     def hides(self, at: Place) -> bool:
         """Return whether anything at a place is sensitive."""
-
-        def within(kind: type | None, *above: type) -> bool:
-            if kind is None or kind in above:
-                return False
-            fields = shape(kind).fields.values()
-            return any(its.sensitive or within(its.nested, *above, kind) for its in fields)
-
-        kind = at.field.nested if at.steps else self.source.kind
-        return self.secret or any(step.sensitive for step in at.steps) or within(kind)
+        return self.secret or at.sensitive
 
 
 @frozen

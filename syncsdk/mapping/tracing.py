@@ -25,7 +25,7 @@ from attrs import define, field, frozen
 
 from syncsdk.errors import ConfigurationError
 
-from .shapes import Field, Shape, shape
+from .shapes import Field, Shape, hides, shape
 
 __all__ = ["Condition", "Made", "Place", "Rule", "StandIn", "Trace", "Where", "trace"]
 
@@ -48,9 +48,11 @@ class Place:
     Attributes:
         steps: the fields that lead to it; the first belongs to the record, or to the
             element that a rule looks at.
+        of: the shape of the object there, if it is one.
     """
 
     steps: tuple[Field, ...]
+    of: Shape | None = field(default=None, eq=False)
 
     @property
     def field(self) -> Field:
@@ -66,6 +68,14 @@ class Place:
     def names(self) -> tuple[str, ...]:
         """Its steps by their names in Python."""
         return tuple(step.name for step in self.steps)
+
+    @property
+    def sensitive(self) -> bool:
+        """Whether no value of it may be shown, for one of its steps or something in it hides."""
+        inner = () if self.of is None else self.of.fields.values()
+        return any(step.sensitive for step in self.steps) or any(
+            map(hides, (*self.steps[-1:], *inner))
+        )
 
 
 @frozen(eq=False)
@@ -83,6 +93,12 @@ class Rule:
     inputs: tuple[Any, ...]
     settings: Mapping[str, Any]
     where: Where
+
+    @property
+    def missing(self) -> list[Any]:
+        """What was decided for absent, null and blank values; None where nothing was."""
+        its = self.settings
+        return [its.get("missing", its.get(name)) for name in ("absent", "null", "empty")]
 
     def __bool__(self) -> NoReturn:
         raise Crooked("a value is asked whether it is true; nothing is known of it yet")
@@ -323,7 +339,7 @@ def is_stand_in(value: object) -> bool:
 
 def place(value: Any) -> Place:
     """Return the place that a stand-in stands for."""
-    return Place(object.__getattribute__(value, "_steps"))
+    return Place(object.__getattribute__(value, "_steps"), part_of(value))
 
 
 def element_of(of: Field) -> StandIn:
@@ -403,6 +419,26 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
     for each in code.co_consts:
         if isinstance(each, types.CodeType):
             yield from _codes(each)
+
+
+def questions(rule: Any) -> Iterator[Rule]:
+    """Yield a rule and all rules that it works on."""
+    if isinstance(rule, Rule):
+        yield rule
+        for each in rule.inputs:
+            yield from questions(each)
+
+
+def places_of(value: Any) -> Iterator[Place]:
+    """Yield every place of the source that a rule works on."""
+    if isinstance(value, Place):
+        yield value
+    elif isinstance(value, Rule):
+        for each in value.inputs:
+            yield from places_of(each)
+    elif isinstance(value, Made):
+        for each in value.values.values():
+            yield from places_of(each)
 
 
 def inputs_of(values: Sequence[Any]) -> tuple[Any, ...]:

@@ -95,12 +95,6 @@ def shown(value: Any) -> str:
     return str(value) if plain else "an empty list" if value == [] else said(value)
 
 
-def _missing(rule: Rule) -> list[Any]:
-    """Return what is decided for absent, null and blank values."""
-    its = rule.settings
-    return [its.get("missing", its.get(name)) for name in ("absent", "null", "empty")]
-
-
 def _limit(rule: Rule) -> str:
     return f"{rule.settings.get('max')} {UNITS[rule.settings.get('unit', 'chars')]}"
 
@@ -116,16 +110,16 @@ def becomes(answer: Any, above: Sequence[Rule] = ()) -> str:
     if not word:
         return f"taken for {shown(answer)}"
     if outer.kind in ("join", "coalesce"):
-        return f"{_OVER}{becomes(_missing(outer)[0], rest)}"
+        return f"{_OVER}{becomes(outer.missing[0], rest)}"
     if outer.kind in ("step", "label"):
         return _STEP if outer.kind == "step" else REFUSED
-    return becomes(answer if outer.kind == "keep" else _missing(outer)[word == "NULL"], rest)
+    return becomes(answer if outer.kind == "keep" else outer.missing[word == "NULL"], rest)
 
 
 def answers_of(rule: Rule, above: Sequence[Rule]) -> dict[str, str]:
     """Return what a rule does with values that are not as it wants them."""
     its, kind, several = rule.settings, rule.kind, ""
-    absent, null, blank = (becomes(each, above) for each in _missing(rule))
+    absent, null, blank = (becomes(each, above) for each in rule.missing)
     bad = "" if kind == "constant" else _bad(rule, above)
     fields = [each.field for each in rule.inputs if isinstance(each, Place) and each.steps]
     if kind == "constant":
