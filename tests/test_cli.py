@@ -193,6 +193,14 @@ class Answer(NamedTuple):
         return json.loads(line)
 
 
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Let processes see SIGINT, also where a shell started the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def app(tmp_path: Path) -> Path:
     (tmp_path / "neighbour.py").write_text(ROWS)
