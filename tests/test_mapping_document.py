@@ -611,6 +611,16 @@ def joined(*values: Any) -> str:
     return "".join(value or "" for value in values)
 
 
+def test_what_a_step_looks_things_up_in_is_a_table() -> None:
+    spelt = step(version="1", tables={"Spellings": {"a": Erp.ACTIVE, "b": None}})(joined)
+
+    (table,) = rows(mapped(lambda s: spelt(s.x))).tables
+
+    assert table.title == "Spellings"
+    assert table.note == "Used by test_mapping_document.joined."
+    assert table.rows == (("“a”", "active"), ("“b”", "null"))
+
+
 # -- The whole document ----------------------------------------------------------------
 
 

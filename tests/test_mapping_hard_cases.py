@@ -794,6 +794,30 @@ def test_21_a_step_that_raises_is_a_failed_step() -> None:
     assert looked_up("a") == "A"
 
 
+def test_21_a_step_refuses_a_record_in_its_own_words() -> None:
+    @step(version="1")
+    def decided(said: str, more: str | None) -> str:
+        """Decide."""
+        raise MappingError(f"{len(said)} characters decide nothing", **hints[said])
+
+    hints: dict[str, dict[str, str]] = {
+        "bare": {},
+        "coded": {"code": "undecided", "path": "a field of mine"},
+        "placed": {"code": "undecided", "path": "$.y"},
+    }
+
+    @mapping
+    def m(s: Value) -> Value:
+        return to(Value)(y=decided(s.y, s.y))
+
+    found = [m.explain({"y": said}).issues for said in hints]
+    assert [(each.code, str(each)) for (each,) in found] == [
+        ("rejected", "y <- $.y: 4 characters decide nothing"),
+        ("undecided", "y <- $.y: 5 characters decide nothing"),
+        ("undecided", "y <- $.y: 6 characters decide nothing"),
+    ]
+
+
 def test_21_out_of_memory_is_not_an_issue() -> None:
     @step(version="1")
     def huge(value: str) -> str:
@@ -847,6 +871,23 @@ def test_25_a_table_a_step_and_a_nested_rule_are() -> None:
 
 
 # -- The other rules -------------------------------------------------------------------
+
+
+def test_25_a_table_that_a_step_looks_things_up_in_is() -> None:
+    def digest(table: dict[str, str] | None) -> str:
+        @step(version="1", tables=table and {"Spellings": table})
+        def spelt(said: str) -> str:
+            """Spell."""
+            return said
+
+        @mapping
+        def m(s: Value) -> Value:
+            return to(Value)(y=spelt(s.y))
+
+        return m.digest
+
+    assert digest({"a": "A"}) == digest({"a": "A"})
+    assert len({digest(None), digest({"a": "A"}), digest({"a": "B"}), digest({"b": "A"})}) == 4
 
 
 def test_join_takes_what_is_there() -> None:

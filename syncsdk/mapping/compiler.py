@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
+from syncsdk.errors import MappingError
 from syncsdk.values import UNSET
 
 from . import support
@@ -756,6 +757,10 @@ class _Emitter:
                 return of.function(*arguments)
             except support.Bad:
                 raise
+            except MappingError as error:
+                path = error.path or ""
+                where = path if path.startswith("$") else ""
+                raise support.Bad(error.code or "rejected", error.message, where) from None
             except Exception as error:
                 raise support.StepFailed(f"{of.name} raised {type(error).__qualname__}") from None
 

@@ -77,7 +77,7 @@ class Issue:
     Attributes:
         field: of the destination; dotted where it is nested, ``*`` for the whole record.
         path: in the source's record, as JSONPath.
-        code: one of :data:`~.support.CODES`.
+        code: one of :data:`~.support.CODES`, or that of the error by which a step refused it.
         reason: what was expected, and type and length of what was found.
         value: what was found, for a person who looks at this record; UNSET if it is not
             there, or sensitive.
@@ -526,7 +526,9 @@ def _setting(value: Any, rule: Rule) -> Any:
     if isinstance(value, TypedMapper):
         return described(value.read)
     if isinstance(value, rules.Step):
-        return {"step": value.name, "version": value.version, "words": value.words}
+        tables = {title: _setting(table, rule) for title, table in value.tables.items()}
+        told = {"step": value.name, "version": value.version, "words": value.words}
+        return told | ({"tables": tables} if tables else {})
     if isinstance(value, rules.Pick):
         key = (
             None

@@ -758,6 +758,7 @@ class Step(Generic[P, T]):
 
     function: Callable[P, T]
     version: str
+    tables: Mapping[str, Mapping[Any, Any]]
 
     @property
     def words(self) -> str:
@@ -778,11 +779,19 @@ class Step(Generic[P, T]):
         return cast(T, Rule("step", inputs_of(arguments), {"step": self}, caller()))
 
 
-def step(*, version: str) -> Callable[[Callable[P, T]], Step[P, T]]:
+def step(
+    *, version: str, tables: Mapping[str, Mapping[Any, Any]] | None = None
+) -> Callable[[Callable[P, T]], Step[P, T]]:
     """Make a rule of a pure function.
+
+    It refuses a record by raising a :class:`~syncsdk.errors.MappingError`, whose message
+    and code, without a value of the record, become those of the issue. Any other exception
+    is a mistake in the step, and the issue says so.
 
     Args:
         version: changes whenever the same argument might give another result.
+        tables: what the function looks things up in, by their titles in the document. A
+            change of one changes the mapping's digest.
 
     Raises:
         ConfigurationError: the function has no docstring, which is its line in the
@@ -795,7 +804,7 @@ def step(*, version: str) -> Callable[[Callable[P, T]], Step[P, T]]:
                 f"the step {function.__name__} has no docstring",
                 remedy="Say in a sentence what it does: that is its line in the document",
             )
-        return Step(function, version)
+        return Step(function, version, {**(tables or {})})
 
     return made
 

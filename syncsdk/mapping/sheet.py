@@ -19,7 +19,7 @@ from attrs import evolve, frozen
 
 from syncsdk.values import UNSET
 
-from .rules import related
+from .rules import Step, related
 from .shapes import UNITS, Field, Shape, shape
 from .tracing import Made, Place, Rule, name_of, places_of
 from .words import (
@@ -198,6 +198,7 @@ class _Writer:
                 answers.setdefault(question, {})[step] = answer
             if part.kind == "code":
                 self.options[_options(part, above, dotted)] = None
+            self.options.update(dict.fromkeys(_looked_up(part)))
         line = Line(
             number="",
             destination_field=dotted,
@@ -263,6 +264,15 @@ def _options(rule: Rule, above: Sequence[Rule], dotted: str) -> Table:
     note += f" Never produced: {never}." if never else ""
     heads = ("source option", "destination option", "relation", "why")
     return Table(f"Options of {dotted}", note, heads, table)
+
+
+def _looked_up(rule: Rule) -> Iterator[Table]:
+    """Yield the tables that a rule's step looks things up in."""
+    for its in rule.settings.values():
+        for title, table in its.tables.items() if isinstance(its, Step) else ():
+            pairs = tuple((shown(key), shown(value)) for key, value in table.items())
+            note = f"Used by {its.name}."
+            yield Table(title, note, ("source option", "destination option"), pairs)
 
 
 def _outcome(told: Explanation[Any]) -> str:

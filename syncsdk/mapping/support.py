@@ -34,17 +34,18 @@ CODES: Final = {
     "several": "there are several, and one is wanted",
     "none_fits": "there are some, and none that is wanted",
     "need_one": "none of several fields holds anything",
+    "rejected": "a step refused it, and gave no code of its own",
     "step_failed": "a step failed",
     "refused": "the destination's own class refused it",
 }
-"""Every code of an issue, with its meaning."""
+"""Every code of an issue, with its meaning, but those that steps give."""
 
 
 class Bad(Exception):
     """A value that a rule refuses.
 
     Args:
-        code: one of :data:`CODES`.
+        code: one of :data:`CODES`, or a step's own.
         reason: what was expected, and type and length of what was found; no value.
         path: from the place that the rule works on, as ``[2]`` for an element; from the
             record, if it starts with ``$``.
