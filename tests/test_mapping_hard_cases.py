@@ -1218,6 +1218,60 @@ def test_a_step_may_take_the_whole_record() -> None:
     assert [x.code for x in m.explain({}).issues] == ["step_failed"]
 
 
+def test_a_rule_that_has_a_name_runs_once_and_is_told_once() -> None:
+    ran: list[str] = []
+
+    @step(version="1")
+    def seen(said: str) -> str:
+        """Look."""
+        ran.append(said)
+        if said == "bad":
+            raise MappingError("it is bad")
+        return said
+
+    @define
+    class Twice:
+        one: str
+        two: str
+
+    globals().update(Twice=Twice)
+
+    @mapping
+    def named(s: Value) -> Twice:
+        looked = seen(s.y)
+        return to(Twice)(one=looked, two=join("", looked, looked, missing=REJECT))
+
+    @mapping
+    def apart(s: Value) -> Twice:
+        return to(Twice)(one=seen(s.y), two=seen(s.y))
+
+    assert named({"y": "a"}) == Twice("a", "aa")
+    assert ran == ["a"]
+    assert named.map_batch([{"y": "a"}]) == [("a", "aa")]
+    assert [each.field for each in named.explain({"y": "bad"}).issues] == ["one"]
+    assert [each.field for each in apart.explain({"y": "bad"}).issues] == ["one", "two"]
+
+
+def test_a_shared_rule_runs_for_the_field_that_comes_to_it_first() -> None:
+    @define
+    class Pairs:
+        x: str | None
+        y: str
+
+    globals().update(Pairs=Pairs)
+
+    @mapping
+    def m(s: Pairs) -> Pairs:
+        other = text(s.y, max=3, over=REJECT)
+        return to(Pairs)(x=coalesce(s.x, other, missing=REJECT), y=other)
+
+    assert m({"x": None, "y": "b"}) == Pairs("b", "b")
+    assert m({"x": "a", "y": "b"}) == Pairs("a", "b")
+    for x, first in (None, "x"), ("a", "y"):
+        found = m.explain({"x": x, "y": "long"}).issues
+        assert [(each.field, each.code) for each in found] == [(first, "too_long")]
+
+
 def test_a_whole_record_that_a_step_takes_is_masked_if_anything_in_it_is_sensitive() -> None:
     @step(version="1")
     def size(record: Any) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 import linecache
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -25,7 +26,18 @@ from syncsdk.values import UNSET
 from . import support
 from .rules import Decision, Pick, Step, condition, related
 from .shapes import UNITS, Shape, raw_option, shape
-from .tracing import OPERATORS, Condition, Made, Place, Rule, Trace, element_of, place, places_of
+from .tracing import (
+    OPERATORS,
+    Condition,
+    Made,
+    Place,
+    Rule,
+    Trace,
+    element_of,
+    place,
+    places_of,
+    questions,
+)
 
 __all__ = ["Compiled", "Guard", "compiled"]
 
@@ -98,6 +110,7 @@ class _Emitter:
     _field: str = ""
     _inner: dict[tuple[int, str], str] = field(factory=dict)
     _kept: list[Trace] = field(factory=list)
+    _shared: dict[int, str] = field(factory=dict)
     _source: Any = None
 
     def __attrs_post_init__(self) -> None:
@@ -157,12 +170,12 @@ class _Emitter:
         name = self.name("record")
         self._inner[id(read), prefix] = name
         self._kept.append(read)  # whose id stands for it
-        lines, depth, field_name = self._lines, self._depth, self._field
+        lines, depth, field_name, shared = self._lines, self._depth, self._field, self._shared
         self._lines, self._depth = [], 0
         with self.block(f"def {name}(r, hits):"):
             self.record(read, prefix, top)
         self.functions.append("\n".join(self._lines))
-        self._lines, self._depth, self._field = lines, depth, field_name
+        self._lines, self._depth, self._field, self._shared = lines, depth, field_name, shared
         return name
 
     def record(self, read: Trace, prefix: str, top: bool) -> None:
@@ -175,6 +188,10 @@ class _Emitter:
         self.put("bad = None")
         for places, _, _ in read.needs:
             self.need(places, prefix)
+        parts = Counter(id(each) for rule in read.made.values.values() for each in questions(rule))
+        self._shared = {part: self.name("shared") for part, times in parts.items() if times > 1}
+        for variable in self._shared.values():
+            self.put(f"{variable} = UNMADE")
         target = shape(read.made.kind)
         variables: list[tuple[str, str]] = []
         for name in target.fields:
@@ -248,13 +265,28 @@ class _Emitter:
     # -- Values -----------------------------------------------------------------------
 
     def value(self, rule: Any, into: str) -> None:
-        """Write what a rule does, its result in the variable ``into``."""
+        """Write what a rule does, its result in the variable ``into``.
+
+        A rule that stands in several places, for it was given a name, runs once, and if it
+        refuses the record, says so once.
+        """
         if isinstance(rule, Made):
             inner = self.function(Trace(_NOWHERE, rule), f"{self._field}.")
             self.put(f"{into} = {inner}(r, hits)")
             self._unwrap(into)
             return
-        getattr(self, f"rule_{rule.kind}")(rule, into)
+        shared = self._shared.get(id(rule))
+        if shared is None:
+            getattr(self, f"rule_{rule.kind}")(rule, into)
+            return
+        with self.block(f"if {shared} is SPOILT:"):
+            self.put("raise Told()")
+        with self.block(f"if {shared} is UNMADE:"):
+            self.put(f"{shared} = SPOILT")
+            getattr(self, f"rule_{rule.kind}")(rule, into)
+            self.put(f"{shared} = {into}")
+        with self.block("else:"):
+            self.put(f"{into} = {shared}")
 
     def reach(self, at: Place) -> str:
         """Return an expression for what lies at a place, UNSET or None if nothing does."""
@@ -779,6 +811,9 @@ _SUPPORT: Final = (
     "Failed",
     "Inner",
     "NUMBER",
+    "SPOILT",
+    "UNMADE",
+    "Told",
     "INTEGER",
     "CONTEXT",
     "PLAIN_INSTANT",

@@ -62,6 +62,16 @@ class StepFailed(Exception):
     """A step raised: a mistake in code, not in data."""
 
 
+class Told(Exception):
+    """A rule that several fields share refused the record, and another field said so."""
+
+
+UNMADE: Final = object()
+"""Stands for the result of a shared rule that has not run."""
+SPOILT: Final = object()
+"""Stands for the result of one that refused the record."""
+
+
 class Failed:
     """What a compiled mapping returns for a record with issues.
 
@@ -89,8 +99,10 @@ _DECLARED: Final = (Bad, KeyError, StepFailed, Inner)
 
 def note(
     bad: list[tuple[int, Exception]] | None, guard: int, error: Exception
-) -> list[tuple[int, Exception]]:
+) -> list[tuple[int, Exception]] | None:
     """Keep what went wrong with a field; the others go on."""
+    if isinstance(error, Told):
+        return bad
     if not isinstance(error, _DECLARED):
         raise error  # out of memory or too deep, or a mistake of ours: not the data's
     error.__traceback__ = error.__context__ = None
