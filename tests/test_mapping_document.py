@@ -606,6 +606,22 @@ def test_a_step_is_left_what_it_can_take() -> None:
     assert two.bad_or_unknown == f"{STEP}; if it fails, {REFUSED}"
 
 
+def test_steps_that_answer_the_same_are_told_together() -> None:
+    two = line(
+        lambda s: join("-", text(s.x, missing=NULL), text(s.x, missing=NULL), missing=REJECT)
+    )
+
+    over = f"passed over; if nothing is there: {REFUSED}"
+    assert two.blank == over
+    three = line(
+        lambda s: join(
+            "-", text(s.x, missing=NULL), text(s.x, missing="n"), text(s.x, missing=NULL),
+            missing=REJECT,
+        )
+    )  # fmt: skip
+    assert three.null == f"in steps 1, 3: {over}\nin step 2: taken for “n”"
+
+
 def joined(*values: Any) -> str:
     """Join them."""
     return "".join(value or "" for value in values)

@@ -243,7 +243,12 @@ def _chain(rule: Rule, above: tuple[Rule, ...] = ()) -> Iterator[tuple[Rule, tup
 def _together(told: Mapping[int, str]) -> str:
     if len(set(told.values())) == 1:
         return next(iter(told.values()))
-    return "\n".join(f"in step {step}: {answer}" for step, answer in told.items())
+    steps: dict[str, list[str]] = {}
+    for step, answer in told.items():
+        steps.setdefault(answer, []).append(f"{step}")
+    return "\n".join(
+        f"in step{'s'[: len(its) - 1]} {', '.join(its)}: {answer}" for answer, its in steps.items()
+    )
 
 
 def _type(its: Field, nullable: str, optional: str, required: bool = False) -> str:
