@@ -205,7 +205,9 @@ def _undecided(path: str, *said: str) -> MappingError:
     """Return the error for words that no table has; it tells their length, not them."""
     sizes = " and ".join(str(len(each)) for each in said)
     return MappingError(
-        f"in no table of spellings, text of {sizes} characters", path=path, code="undecided"
+        f"it is in no table of spellings, got text of {sizes} characters",
+        path=path,
+        code="undecided",
     )
 
 
