@@ -280,7 +280,7 @@ def test_app_survives_a_kill_and_tells_its_whole_story(site: str, tmp_path: Path
     assert "partial (incremental)" in done
     assert "25 read, 7 created, 3 unchanged, 1 superseded, 14 dead" in done
     assert "  permissive       6\n" in done
-    assert "bsd: licence <- $.license: it is in no table of spellings, got text of 3 characters." in done
+    assert "bsd: licence <- $.license: it is in no table of spellings. Mend" in done
 
     assert "25 read, 10 unchanged, 1 superseded, 14 dead" in app(folder, "--site", site)
 
