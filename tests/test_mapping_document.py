@@ -62,7 +62,8 @@ from syncsdk.mapping import (
     to,
     wider,
 )
-from syncsdk.mapping.document import Line, digest, document, rows
+from syncsdk.mapping.document import Line, Sheet, digest, document, rows
+from syncsdk.mapping.words import shown
 from syncsdk.values import UNSET, Unset
 
 REFUSED = "the record is refused"
@@ -606,6 +607,21 @@ def test_a_step_is_left_what_it_can_take() -> None:
     assert two.bad_or_unknown == f"{STEP}; if it fails, {REFUSED}"
 
 
+def test_a_step_on_the_whole_record_is_told() -> None:
+    its = line(lambda s: tidied(s))
+
+    assert (its.source_path, its.lost) == ("$", "")
+    assert its.source_meaning == "the whole One"
+
+
+def test_odd_characters_are_shown_alike_by_every_python() -> None:
+    newer = "\U0001fae8"  # of Unicode 15, which Python 3.11 does not know
+
+    assert line(lambda s: text(s.x, also=(newer, "\u200b", "\xa0"))).rule == (
+        f"Text. “{newer}” or “\\u200b” or “\\xa0” counts as blank."
+    )
+
+
 def test_steps_that_answer_the_same_are_told_together() -> None:
     two = line(
         lambda s: join("-", text(s.x, missing=NULL), text(s.x, missing=NULL), missing=REJECT)
@@ -945,6 +961,272 @@ def test_examples_of_odd_values_are_told_without_their_own_text() -> None:
     assert rows(mapper, examples=["no record"]).lines[0].example == ""
 
 
+# -- Seen in data ----------------------------------------------------------------------
+
+HELD = [
+    GOOD,
+    BAD,
+    GOOD | {"status": "lead", "fullName": "x" * 41, "phone": "1"},
+    GOOD | {"status": "lead", "home": {"street": "", "city": "Hiddenham", "kind": "x", "no": 1}},
+    GOOD | {"status": EVIL, "tags": None, "colour": EVIL},
+    GOOD | {"addresses": [{"city": "Secretville"}], "status": "=1+1"},
+]
+
+
+def seen(mapper: TypedMapper[Any, Any], records: Any = HELD) -> Sheet:
+    return rows(mapper, profile=mapper.profile(records))
+
+
+def test_each_line_tells_what_its_source_holds() -> None:
+    told = {each.destination_field: each.seen for each in seen(partner()).lines}
+
+    assert told["id"] == "present 100 %"
+    assert told["email"] == "present 100 %\n▲ 1 refused: it has another form"
+    assert told["status"] == (
+        "present 100 %\n▲ 3 refused: it is an option that is not decided\n▲ 3 in no table"
+    )
+    assert told["billing.street"] == ("present 90.9 %, null 45.5 %\n▲ 5 over 9 characters")
+    assert told["all.street"] == ("present 90.9 %, null 45.5 %\n▲ 5 over 9 characters")
+    assert told["home"] == "present 100 %, null 83.3 %\n▲ 1 under keys that nobody described"
+    assert told["home.street"] == "present 100 %, blank 100 %"
+    assert told["name.shown"] == "present 100 %\n▲ 1 over 40 characters"
+    assert told["name"] == ""
+    assert told["note"] == "$.phone: present 16.7 %\n$.fullName: present 100 %"
+
+
+def test_a_line_without_a_source_tells_nothing() -> None:
+    @define
+    class Empty:
+        pass
+
+    assert seen(mapped(lambda s: constant("crm"), Empty), [{}]).lines[0].seen == ""
+
+
+def test_options_tell_how_often_each_came_and_what_is_in_no_table() -> None:
+    (options,) = [each for each in seen(partner()).tables if each.title == "Options of status"]
+
+    assert options.heads[-1] == "seen in data"
+    assert options.rows == (
+        ("lead", "PROSPECT (P)", "the same", "", "2"),
+        ("won", "active", "the same", "", "0"),
+        ("LOST (X)", "PROSPECT (P)", "▲ means less", "nobody asks again", "1"),
+        (f"“{shown(EVIL)[1:-1][:60]}”", REFUSED, "▲ in no table", "", "1"),
+        ("“=1+1”", REFUSED, "▲ in no table", "", "1"),
+        ("“gone”", REFUSED, "▲ in no table", "", "1"),
+    )
+
+
+def came(rule: Any, values: list[Any], source: type = One) -> list[tuple[str, ...]]:
+    """Return by option how often it came, and what came and is in no table."""
+    records = [{"x": value} if source is One else value for value in values]
+    (table,) = seen(mapped(rule, source), records).tables
+    return [(row[0], row[1], row[-1]) for row in table.rows]
+
+
+def test_ten_unmapped_options_are_told_and_the_others_counted() -> None:
+    def rule(s: Any) -> Any:
+        return code(s.x, {"a": "b"}, unknown=NULL, why="w")
+
+    values = ["a", *(f"x{number:03}" for number in range(150)), *["x149"] * 9]
+    first, most, *more, others = came(rule, values)
+
+    assert first == ("“a”", "“b”", "1")
+    assert most == ("“x149”", EMPTY, "10")
+    assert [row[0] for row in more] == [f"“x{number:03}”" for number in range(9)]
+    assert others == ("others", EMPTY, "140")
+
+
+def test_options_of_several_places_are_counted_together() -> None:
+    def rule(s: Any) -> Any:
+        return code(coalesce(s.a, s.b, missing="a"), {"a": 1, "c": 2}, unknown=3, why="w")
+
+    records = [{"a": "a", "b": "a"}, {"a": None, "b": "z"}, {"a": "z", "b": "c"}]
+    assert came(rule, records, Two) == [
+        ("“a”", "1", "2"),
+        ("“c”", "2", "1"),
+        ("“z”", "set to 3", "2"),
+    ]
+
+
+def test_options_that_are_made_on_the_way_are_not_counted() -> None:
+    def rule(s: Any) -> Any:
+        return code(tidied(s.x), {"a": "b"}, unknown=NULL, why="w")
+
+    assert came(rule, ["a", "b"]) == [("“a”", "“b”", "not counted")]
+
+
+def test_options_of_a_sensitive_field_are_not_counted_one_by_one() -> None:
+    @define
+    class Hidden:
+        x: str = field(metadata=about(sensitive=True))
+
+    @define
+    class Kept:
+        y: str = field(metadata=about(sensitive=True))
+
+    records = [{"x": each} for each in ("secret", "a", "a", "b")]
+    for source, result in (Hidden, Value), (One, Kept):
+        mapper = mapped(lambda s: code(s.x, {"a": "c"}, unknown=REJECT), source, result)
+        (table,) = seen(mapper, records).tables
+
+        assert [(row[0], row[-1]) for row in table.rows] == [("“a”", "•••"), ("•••", "2")]
+        assert "secret" not in "".join(map(str, (seen(mapper, records),)))
+
+
+def test_dropped_fields_tell_what_is_lost_with_them() -> None:
+    (dropped,) = [each for each in seen(partner()).tables if each.title == "Dropped"]
+
+    assert dropped.heads == ("source path", "source meaning", "why", "seen in data")
+    assert [(row[0], row[-1]) for row in dropped.rows] == [
+        ("$.tags", "present 100 %, null 16.7 %"),
+        ("$.addresses[*].kind", "present 90.9 %"),
+        ("$.home.kind", "present 100 %"),
+    ]
+
+
+@pytest.mark.parametrize("format", ["md", "csv", "html"])
+def test_without_a_profile_nothing_is_told_of_data(format: Any) -> None:
+    made = document(partner(), format, examples=[GOOD], date=date(2026, 3, 1))
+
+    assert made == partner().document(format, examples=[GOOD], profile=None, date=date(2026, 3, 1))
+    for mark in ("seen", "Seen", "real data", "in no table", "headline", "figure", "---:"):
+        assert mark not in made
+
+
+def test_what_was_seen_is_added_and_nothing_else_changes() -> None:
+    profile = partner().profile(HELD)
+    before, after = (
+        rows(partner(), examples=[GOOD]),
+        rows(partner(), examples=[GOOD], profile=profile),
+    )
+
+    assert [attrs.evolve(line, seen="") for line in after.lines] == list(before.lines)
+    for old, new in zip(before.tables, after.tables, strict=True):
+        width = len(old.heads)
+        assert [row[:width] for row in new.rows[: len(old.rows)]] == list(old.rows)
+        assert (old.title, old.note, old.heads) == (new.title, new.note, new.heads[:width])
+    plain = document(partner(), "csv", examples=[GOOD])
+    more = list(csv.DictReader(io.StringIO(document(partner(), "csv", examples=[GOOD],
+                                                    profile=profile), newline="")))  # fmt: skip
+    told = [row for row in more if row["relation"] != "▲ in no table"]
+    for row in told:
+        del row["seen in data"]
+    assert told == list(csv.DictReader(io.StringIO(plain, newline="")))
+
+
+def test_no_digest_depends_on_what_was_seen() -> None:
+    mapper = partner()
+    before = digest(mapper), mapper.digest, [each.rule_id for each in rows(mapper).lines]
+    sheet = seen(mapper)
+
+    assert (digest(mapper), mapper.digest, [each.rule_id for each in sheet.lines]) == before
+    for format in ("md", "csv", "html"):
+        made = document(mapper, format, profile=mapper.profile(HELD))  # type: ignore[arg-type]
+        assert f"{digest(mapper)}" in made
+
+
+def test_digests_are_those_of_documents_that_knew_nothing_of_data() -> None:
+    mapper = mapped(lambda s: text(s.x, max=3, over=TRUNCATE, why="w"))
+
+    assert digest(mapper) == "76c25c19370145aea798b97bde3aa3e5"
+    assert rows(mapper).lines[0].rule_id == "abd16e0b"
+
+
+def test_the_profile_of_another_mapping_is_refused() -> None:
+    profile = partner().profile(HELD)
+
+    with pytest.raises(ConfigurationError) as caught:
+        document(partner(max=41), "html", profile=profile)
+
+    assert "is not of contact_to_partner as it is now" in str(caught.value)
+    assert "contact_to_partner.profile(records)" in caught.value.remedy
+    assert document(partner("other words"), "html", profile=profile)
+
+
+def test_csv_has_a_column_of_what_was_seen() -> None:
+    made = partner().document("csv", profile=partner().profile(HELD))
+    told = list(csv.DictReader(io.StringIO(made, newline=""), strict=True))
+
+    assert list(told[0])[17:20] == ["rule id", "seen in data", "source option"]
+    (status,) = [each for each in told if each["destination field"] == "status"]
+    assert status["seen in data"].endswith("▲ 3 in no table")
+    options = {each["source option"]: each["seen in data"] for each in told}
+    assert options["lead"] == "2"
+    assert options["“=1+1”"] == "1"
+    cells = [cell for line in csv.reader(io.StringIO(made, newline="")) for cell in line]
+    assert not any(cell[:1] in set("=+-@\t\r\n") for cell in cells if cell)
+
+
+def test_markdown_has_a_section_of_what_real_data_holds() -> None:
+    made = partner().document("md", profile=partner().profile(HELD))
+    html = MarkdownIt("commonmark", {"html": True}).enable("table").render(made)
+
+    before, _, after = made.partition("\n## What real data holds\n\n")
+    assert after.startswith("3 of 6 records are mapped (50.0 %). ")
+    assert "### Refused\n" in after.partition("## Signatures")[0]
+    assert "Seen in data: present 100 %<br>▲ 1 refused" in before
+    assert "| :---" not in made
+    assert "<script" not in html
+    for body in re.findall(r"<table>.*?</table>", html, re.DOTALL):
+        widths = {len(re.findall(r"<t[dh][ >]", row)) for row in body.split("</tr>")[:-1]}
+        assert len(widths) == 1
+
+
+def test_html_has_a_section_of_what_real_data_holds_before_the_signatures() -> None:
+    profile = partner().profile(HELD)
+    read, made = page(partner(), examples=[GOOD, BAD], profile=profile)
+    names = {tag for tag, _ in read.tags}
+    given = {name for _, attributes in read.tags for name in attributes}
+
+    assert profile.as_html() in made
+    assert re.findall(r"<h[23]>(.+?)</h[23]>", made) == [
+        "Fields", "Options of status", "Needed", "Dropped", "Examples", "What real data holds",
+        "Refused", "Decisions", "To look at", "Source", "Most frequent values", "Signatures",
+        "How to read it",
+    ]  # fmt: skip
+    assert "Of real data, 3 of 6 records are mapped (50.0\xa0%)." in read.text.partition("Owner")[0]
+    assert names.isdisjoint({"script", "link", "img", "iframe", "object", "base", "form", "a"})
+    assert given <= {"lang", "charset", "name", "content", "class", "scope", "data-head"}
+    assert re.findall(r"https?:|//|@import|url\(", made) == []
+    assert "&lt;script&gt;alert" in profile.as_html()
+    looks = [attributes for tag, attributes in read.tags if attributes.get("class") == "look"]
+    assert len(looks) == 3 + 1
+    assert made.count("<b>▲ 3 in no table</b>") == 1
+
+
+@pytest.mark.parametrize("format", ["md", "csv", "html"])
+def test_what_is_sensitive_stays_masked_beside_what_was_seen(format: Any) -> None:
+    record = GOOD | {"home": {"street": "s", "city": "Secretville", "kind": "x"}}
+    profile = partner().profile([*HELD, record, record])
+
+    made = document(partner(), format, examples=[GOOD, BAD], profile=profile)
+
+    assert not any(secret in made for secret in SECRETS)
+    # The name goes into a sensitive field too, so its source is as secret.
+    assert "Lovelace" not in document(partner(), format, profile=profile)
+
+
+@pytest.mark.parametrize("format", ["md", "csv", "html"])
+def test_the_same_data_gives_the_same_bytes(format: Any) -> None:
+    one, other = (document(partner(), format, profile=partner().profile(HELD)) for _ in range(2))
+
+    assert one == other
+
+
+def test_no_records_are_told_as_none() -> None:
+    told = seen(partner(), [])
+
+    assert {each.seen for each in told.lines} == {
+        "",
+        "no data",
+        "$.phone: no data\n$.fullName: no data",
+    }
+    assert [row[-1] for row in told.tables[0].rows] == ["0", "0", "0"]
+    assert "0 of 0 records are mapped (0&nbsp;%)." in document(
+        partner(), "html", profile=partner().profile([])
+    )
+
+
 # -- Formats ---------------------------------------------------------------------------
 
 
@@ -1077,7 +1359,11 @@ def test_the_same_mapping_gives_the_same_bytes(format: Any) -> None:
 PRINT = """
 import hashlib
 from tests.test_mapping_document import *
-made = [document(partner(), format, examples=[GOOD, BAD]) for format in ("md", "csv", "html")]
+made = [
+    document(partner(), format, examples=[GOOD, BAD], profile=profile)
+    for format in ("md", "csv", "html")
+    for profile in (None, partner().profile(HELD))
+]
 print(digest(partner()), hashlib.sha256("".join(made).encode()).hexdigest())
 """
 

@@ -15,7 +15,7 @@ from typing import Any, TypedDict
 import pytest
 from attrs import define, field
 
-from syncsdk.errors import ConfigurationError
+from syncsdk.errors import ConfigurationError, MappingError
 from syncsdk.mapping import (
     EMAIL,
     FIRST,
@@ -206,10 +206,13 @@ def test_absent_null_empty_and_blank_edges_are_counted_apart() -> None:
     assert (its.total, its.present, its.null, its.empty, its.edges) == (8, 7, 1, 2, 2)
     assert its.types == {"text": 5, "integer": 1}
     assert (its.shortest, its.longest) == (0, 4)
-    assert its.words() == (
-        "present 87.5 %, null 12.5 %, empty 25.0 %, 1 refused: absent, 2 refused: empty, "
-        "1 refused: null, 1 refused: wrong_type"
-    )
+    assert its.words == "present 87.5 %, null 12.5 %, blank 25.0 %"
+    assert [each.words for each in its.findings] == [
+        "1 refused: it is required and not there",
+        "2 refused: it is required and blank",
+        "1 refused: it is required and null",
+        "1 refused: it is of another type",
+    ]
 
 
 def test_values_that_differ_are_counted_with_their_types() -> None:
@@ -263,7 +266,7 @@ def test_numbers_have_a_range() -> None:
 
 
 def test_dates_outside_of_two_centuries_are_odd() -> None:
-    words = "dates before 1900 or after 2100"
+    words = "with a date before 1900 or after 2100"
     times = ["1899-12-31T00:00:00Z", "1900-01-01T00:00:00Z", "2100-12-31T00:00:00Z", "9999-12-31"]
 
     its = at("$.since", *(contact(since=when) for when in times))
@@ -454,6 +457,52 @@ def test_a_thousand_unmapped_options_are_told_apart() -> None:
     assert (unmapped.times, unmapped.different, len(unmapped.samples)) == (1500, 1000, 100)
 
 
+def test_each_option_is_counted_exactly_also_after_a_thousand_others() -> None:
+    def rule(x: Any) -> Any:
+        return code(text(x, case="lower"), {"a": 1, "b": 2, "c": 3}, unknown=NULL, why="x")
+
+    others = [f"x{number:04}" for number in range(1500)]
+    its = ones(rule, *others, *["a", " A "] * 700, *["b"] * 3, 5, None)
+
+    assert its.distinct is None
+    assert "'a'" not in dict(its.top)
+    assert its.options == {"y": {"“a”": 1400, "“b”": 3, "“c”": 0}}
+
+
+def test_options_are_counted_by_their_type_under_their_words() -> None:
+    def rule(x: Any) -> Any:
+        return code(x, {2: "a", "2": "b", True: "c"}, unknown=NULL, why="x")
+
+    its = ones(rule, 2, 2, "2", True, 2.0, 1, "true")
+    assert its.options == {"y": {"2": 2, "“2”": 1, "true": 1}}
+    assert found(its, "unmapped_option")["in no table"][0] == 3
+    its = at("$.status", *(contact(status=each) for each in ("lead", "lead", "LEAD", "won", 1)))
+    assert its.options == {"status": {"lead": 2, "won": 1}}
+
+
+def test_two_fields_count_their_options_at_one_path_each() -> None:
+    @define
+    class Both:
+        a: Any
+        b: Any
+
+    globals()["Both"] = Both
+
+    @mapping
+    def m(s: One) -> Both:
+        return to(Both)(
+            a=code(s.x, {"x": 1}, unknown=NULL, why="x"),
+            b=code(coalesce(s.x, s.x, missing="y"), {"x": 1, "y": 2}, unknown=NULL, why="x"),
+        )
+
+    its = profile(m, [{"x": "x"}, {"x": "y"}, {"x": "z"}])
+
+    assert its.paths["$.x"].options == {"a": {"“x”": 1}, "b": {"“x”": 1, "“y”": 1}}
+    assert {each.field: each.times for each in its.paths["$.x"].findings} == {"a": 2, "b": 1}
+    assert its.came("b", ["$.x"]) == ({"“x”": 1, "“y”": 1}, {"“z”": 1}, 1)
+    assert its.came("b", ["$.nope"]) is its.came("c", ["$.x"]) is None
+
+
 # -- What the mapping does -------------------------------------------------------------
 
 
@@ -491,7 +540,7 @@ def test_refusals_are_counted_by_field_and_code_with_samples() -> None:
     ]
     assert since["null"] == (1, {})
     assert found(its.paths["$.addresses[*]"], "refused")["wrong_type"] == (1, {"7": 1})
-    assert found(its.paths["$.addresses[*].city"], "refused")["empty"] == (1, {})
+    assert found(its.paths["$.addresses[*].city"], "refused")["empty"] == (1, {"''": 1})
     ((_, samples),) = found(its.paths["$.owner.name"], "refused").values()
     assert list(samples) == [said(["x"])]
 
@@ -522,6 +571,22 @@ def test_what_is_refused_as_a_whole_stands_at_the_record() -> None:
     assert its.paths["$"].types == {"integer": 1, "list": 1, "object": 1}
     assert (its.paths["$"].total, its.paths["$"].null) == (4, 1)
     assert its.paths["$.id"].total == 1
+
+
+def test_what_a_step_refuses_is_told_in_its_words() -> None:
+    @step(version="1")
+    def picky(value: str) -> str:
+        """Refuse."""
+        raise MappingError(f"not today, got {len(value)} letters", code="too_early")
+
+    @mapping
+    def m(s: One) -> Value:
+        return to(Value)(y=picky(s.x))
+
+    its = profile(m, [{"x": "a"}, {"x": "bc"}])
+
+    assert its.seen("y") == "present 100 %\n▲ 2 refused: not today"
+    assert next(its.tables()).rows == (("$.x", "y", "too_early", "not today", "2", "“a”, “bc”"),)
 
 
 def test_needs_and_steps_that_fail_are_counted() -> None:
@@ -736,6 +801,7 @@ def test_only_five_samples_are_kept() -> None:
 
 # -- Sensitive fields ------------------------------------------------------------------
 
+FORMATS: list[Any] = ["md", "csv", "html"]
 SECRET = "hunter2\x00MÃ¼ Zoe\u0308"
 
 
@@ -815,12 +881,14 @@ def secretive() -> list[Any]:
 
 
 def test_nothing_of_a_sensitive_field_is_shown() -> None:
-    its = profile(masked, secretive() * 2, key="id")
+    records = secretive()
+    its = profile(masked, records * 2, key="id")
 
     shown = [
         str(its),
         repr(its),
         repr(its.paths),
+        *(masked.document(form, examples=records, profile=its) for form in FORMATS),
         its.as_html(),
         json.dumps(json.loads(its.as_json()), ensure_ascii=False),
         " ".join(map(its.seen, [*its.fields, *its.paths])),
@@ -832,7 +900,76 @@ def test_nothing_of_a_sensitive_field_is_shown() -> None:
     assert all(path.masked for path in its.paths.values())
     kinds = {each.kind for path in its.paths.values() for each in path.findings}
     assert kinds >= {"refused", "over_length", "unmapped_option", "odd", "same_key", "undescribed"}
-    assert "*** (16 characters)" in str(its)
+    assert "••• (16 characters)" in str(its)
+    assert all(not path.top for path in its.paths.values())
+
+
+def test_options_of_a_sensitive_field_are_not_counted_one_by_one() -> None:
+    records = [secretive()[0] | {"kind": kind} for kind in ("a", "a", "a", "bee", "c")]
+
+    its = profile(masked, records)
+
+    assert its.paths["$.kind"].options == {"kind": {}}
+    assert its.paths["$.kind"].top == ()
+    assert its.came("kind", ["$.kind"]) == ({}, {}, 2)
+    assert [row for table in its.tables() for row in table.rows if row[0] == "$.kind"] == [
+        ("$.kind", "kind", "unknown_code", "it is an option that is not decided", "2",
+         "••• (1 characters), ••• (3 characters)"),
+        ("$.kind", "kind", "▲ in no table", "2", "••• (1 characters) (1), ••• (3 characters) (1)"),
+        ("$.kind", "5", "100 %", "", "", "", "3", "1–3", "", "text 5 (masked)"),
+    ]  # fmt: skip
+
+
+def test_what_goes_into_a_sensitive_field_is_masked_where_it_comes_from() -> None:
+    @define
+    class Sealed:
+        city: City = field(metadata=about(sensitive=True))
+        name: str
+        place: Any = field(metadata=about(sensitive=True))
+
+    globals()["Sealed"] = Sealed
+
+    @mapping
+    def m(s: Contact) -> Sealed:
+        drop(s.id, s.status, s.score, s.tags, s.addresses, s.since, s.token, why="x")
+        return to(Sealed)(
+            city=to(City)(city=text(s.name, max=3, over=REJECT)),
+            name=text(s.name),
+            place=keep(s.owner),
+        )
+
+    record = contact(name="hunter2", owner={"name": "hunter3", "born": None, "hunter4": 5})
+    its = profile(m, [record, record])
+
+    assert [path for path, each in its.paths.items() if each.masked] == [
+        "$", "$.name", "$.owner", "$.owner.name", "$.owner.born", "$.token",
+    ]  # fmt: skip
+    for told in (str(its), its.as_json(), m.document("html", profile=its)):
+        assert "hunter" not in told
+
+
+def test_a_profile_fits_the_mapping_that_it_is_of() -> None:
+    def made(*, sensitive: bool) -> TypedMapper[Any, Any]:
+        @define
+        class Seen:
+            x: str = field(metadata=about(sensitive=sensitive))
+
+        globals()["Seen"] = Seen
+
+        @mapping
+        def m(s: Seen) -> Value:
+            return to(Value)(y=text(s.x))
+
+        return m
+
+    its = profile(made(sensitive=False), [{"x": "hunter2"}])
+    hidden = made(sensitive=True)
+
+    assert hidden.digest == its.digest
+    assert its.fits(made(sensitive=False))
+    assert not its.fits(hidden)
+    assert profile(hidden, []).fits(made(sensitive=False))
+    assert not its.fits(one(kept))
 
 
 def test_what_lies_beside_a_sensitive_field_is_shown() -> None:
@@ -1013,7 +1150,8 @@ def peak(number: int) -> int:
 def test_memory_does_not_grow_with_the_number_of_records() -> None:
     peak(500)
 
-    assert peak(6_000) - peak(2_000) < 200_000
+    # Issues and their tracebacks are cycles, which lie about until they are collected.
+    assert peak(6_000) - peak(2_000) < 400_000
 
 
 def test_long_texts_do_not_fill_the_memory() -> None:
@@ -1051,13 +1189,13 @@ def test_the_report_is_for_a_terminal() -> None:
 
     lines = told.split("\n")
     assert lines[0] == (
-        f"Profile of account, digest {account.digest}: 11 records, of which 9 are mapped (81.8 %)"
+        f"Profile of account, digest {account.digest}: 9 of 11 records are mapped (81.8 %)"
     )
     for title in ("Refused", "Decisions", "To look at", "Source", "Most frequent values"):
         assert title in lines
     (row,) = [line for line in lines if line.startswith("  $.status") and "unknown_code" in line]
     assert "it is an option that is not decided" in row
-    assert "'lost'" in row
+    assert "“lost”" in row
     heads = lines[lines.index("Source") + 1]
     (source,) = [line for line in lines[lines.index("Source") :] if line.startswith("  $.name ")][
         :1
@@ -1065,6 +1203,39 @@ def test_the_report_is_for_a_terminal() -> None:
     assert source[heads.index("present") :].startswith("100 %")
     assert "\x1b" not in told
     assert told.endswith("\n")
+
+
+def test_what_needs_a_decision_comes_first_and_often_before_seldom() -> None:
+    refused, decided, looks, *_ = messy().tables()
+
+    assert [row[:5] for row in refused.rows] == [
+        ("$.name", "name", "bad_text", "it holds characters that no text should", "1"),
+        ("$.status", "status", "unknown_code", "it is an option that is not decided", "1"),
+    ]
+    assert refused.rows[1][-1] == "“lost”"
+    assert decided.rows == (("name", "cut", "4", "cut to what fits"),)
+    assert [row[:4] for row in looks.rows] == [
+        ("$.status", "status", "▲ in no table", "1"),
+        ("$.name", "name", "over 8 characters", "4"),
+        ("$.id", "", "with the key of an earlier record", "3"),
+        ("$.name", "", "with a control character", "1"),
+        ("$", "", "under keys that nobody described", "1"),
+    ]
+
+
+def test_what_there_is_none_of_is_left_blank() -> None:
+    records = [contact(), contact(name=" Ada ", score=None, id=2), contact(score=1234567, name="")]
+    source = {row[0]: row[1:] for row in list(profile(account, records).tables())[-2].rows}
+
+    assert source["$.id"] == ("3", "100 %", "", "", "", "2", "", "1 to 2", "integer 3")
+    assert source["$.name"] == ("3", "100 %", "", "33.3 %", "1", "3", "0–5", "", "text 3")
+    assert source["$.score"] == (
+        "3", "100 %", "33.3 %", "", "", "2", "", "1.5 to 1,234,567", "integer 1, number 1"
+    )  # fmt: skip
+    assert source["$.since"][6] == "20"
+    assert source["$.owner.name"] == ("0", "", "", "", "", "", "", "", "no data")
+    assert source["$.token"][-1] == "text 3 (masked)"
+    assert source["$"] == ("3", "100 %", "", "", "", "", "", "", "object 3")
 
 
 class Tags(html.parser.HTMLParser):
@@ -1077,7 +1248,7 @@ class Tags(html.parser.HTMLParser):
         self.text: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
-        self.open.append(tag)
+        self.open += [tag] if tag != "wbr" else []
         self.tags.add(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -1094,9 +1265,15 @@ def test_the_section_is_escaped_and_has_no_scripts() -> None:
     read.feed(told)
     assert read.open == []
     assert told.startswith("<section")
-    assert read.tags == {"section", "h2", "h3", "table", "tr", "th", "td"}
+    assert told.rstrip().endswith("</section>")
+    assert read.tags == {
+        "section", "h2", "h3", "p", "span", "code", "wbr",
+        "table", "caption", "thead", "tbody", "tr", "th", "td",
+    }  # fmt: skip
     assert "<b>" not in told
-    assert any("'<b>&\\x1b[31m'" in text for text in read.text)
+    assert any("“<b>&\\x1b[31m”" in text for text in read.text)
+    assert "9 of 11 records are mapped (81.8\xa0%)." in read.text
+    assert "unknown_code" not in told
 
 
 def test_json_holds_all_of_it() -> None:
@@ -1110,6 +1287,7 @@ def test_json_holds_all_of_it() -> None:
     assert told["paths"]["$.id"]["distinct"] == 8
     assert told["paths"]["$.name"]["top"][:2] == [["'Ada'", 6], ["'Grace Hopper'", 4]]
     assert told["fields"]["billing.city"] == ["$.addresses[*].city"]
+    assert told["paths"]["$.status"]["options"] == {"status": {"lead": 10, "won": 0}}
     assert told["key"] == "$.id"
 
 
@@ -1117,11 +1295,15 @@ def test_the_document_is_told_in_short_what_was_seen() -> None:
     its = messy()
 
     assert its.seen("name") == (
-        "present 100 %, 1 with a control character, 4 over 8 characters, 1 refused: bad_text"
+        "present 100 %\n▲ 1 refused: it holds characters that no text should\n"
+        "▲ 4 over 8 characters\n▲ 1 with a control character"
     )
-    assert its.seen("status") == "present 100 %, 1 refused: unknown_code, 1 in no table"
+    assert its.seen("status") == (
+        "present 100 %\n▲ 1 refused: it is an option that is not decided\n▲ 1 in no table"
+    )
     assert its.seen("owner.city") == "no data"
     assert its.seen("$.owner") == "present 100 %, null 100 %"
+    assert its.seen("$") == "present 100 %\n▲ 1 under keys that nobody described"
     assert its.seen("nothing") == ""
 
     @define
@@ -1135,7 +1317,11 @@ def test_the_document_is_told_in_short_what_was_seen() -> None:
     def m(s: Pair) -> Value:
         return to(Value)(y=label("{} {}", s.a, s.b))
 
-    assert profile(m, [{"a": "x", "b": "y"}]).seen("y") == "$.a present 100 %; $.b present 100 %"
+    assert profile(m, [{"a": "x", "b": "y\x00"}]).seen("y") == (
+        "$.a: present 100 %\n$.b: present 100 %\n"
+        "▲ $.b: 1 refused: it holds characters that no text should\n"
+        "▲ $.b: 1 with a control character"
+    )
 
     @mapping
     def two(s: Pair) -> Pair:

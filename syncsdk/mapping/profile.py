@@ -1,8 +1,8 @@
 """What real data holds, and what a mapping would make of it: the report to read before go-live.
 
 Decides what is counted at each place of the source, which text looks damaged, and what may
-be shown of a value: of a sensitive field its type and length, never itself. Leaves what
-becomes of a record to the mapper.
+be shown of a value: of a sensitive field, at either end, its type and length, never itself.
+Leaves what becomes of a record to the mapper, and how the tables look on a page to ``document``.
 
 Read :func:`profile`, then :class:`Profile`, which is what it returns, then :class:`_Column`,
 which counts what lies at one path, 500 records at a time.
@@ -10,7 +10,6 @@ which counts what lies at one path, 500 records at a time.
 
 from __future__ import annotations
 
-import html
 import json
 import re
 import unicodedata
@@ -19,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from hashlib import blake2b
-from itertools import chain, islice, repeat
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -29,8 +28,10 @@ from syncsdk.errors import ConfigurationError, RecordError
 from syncsdk.values import UNSET, Unset, as_key, key_text
 
 from .shapes import UNITS, raw_option, shape
+from .sheet import UNMAPPED, Table
 from .support import CODES, Bad, clean, length, said
 from .tracing import Made, Place, Rule, questions
+from .words import shown
 
 if TYPE_CHECKING:
     from .mapper import Issue, TypedMapper
@@ -52,6 +53,7 @@ class Finding:
         kind: ``refused``, ``over_length``, ``unmapped_option``, ``odd``, ``undescribed``,
             ``same_key``, ``alike_key``, ``no_key`` or ``keys_left``.
         what: it in words; of ``refused`` the issue's code.
+        reason: of ``refused`` what the code means; of a step's own code, what it said first.
         field: of the destination, if a rule's limit, table or refusal is meant.
         times: how often.
         different: how many different options, or undescribed keys; 1,000 are told apart.
@@ -65,6 +67,13 @@ class Finding:
     times: int
     different: int
     samples: tuple[tuple[str, int], ...] = attrs.field(repr=False)
+    reason: str = ""
+
+    @property
+    def words(self) -> str:
+        """It in short, with how often."""
+        what = f"refused: {self.reason}" if self.kind == "refused" else self.what
+        return f"{self.times:,} {what}"
 
 
 @frozen
@@ -79,7 +88,9 @@ class PathProfile:
         edges: texts, not blank, that begin or end with white space.
         types: how often each type came, null aside.
         distinct: different texts, numbers, times and flags; None if more than 1,000.
-        top: the ten most frequent of the first 1,000 different ones.
+        top: the ten most frequent of the first 1,000 different ones; none if masked.
+        options: for each field that looks values up here, how often each option of its
+            table came, cleaned as the rule cleans it; no options if masked.
         shortest, longest: text in characters, as it came; None without text.
         least, most: of numbers, and of text that a rule takes for a number.
         findings: what to look at.
@@ -95,22 +106,19 @@ class PathProfile:
     types: Mapping[str, int]
     distinct: int | None
     top: tuple[tuple[str, int], ...] = attrs.field(repr=False)
+    options: Mapping[str, Mapping[str, int]]
     shortest: int | None
     longest: int | None
     least: str | None = attrs.field(repr=False)
     most: str | None = attrs.field(repr=False)
     findings: tuple[Finding, ...]
 
-    def words(self, field: str = "") -> str:
-        """Return in short what was seen, for who reads the rule of ``field``."""
+    @property
+    def words(self) -> str:
+        """How often it is there, null or blank, in short."""
         told = [f"present {_percent(self.present, self.total)}"] if self.total else ["no data"]
-        for name, times in ("null", self.null), ("empty", self.empty):
+        for name, times in ("null", self.null), ("blank", self.empty):
             told += [f"{name} {_percent(times, self.total)}"] if times else []
-        for found in self.findings:
-            if not field or found.field in ("", field):
-                told.append(
-                    f"{found.times:,} {'refused: ' * (found.kind == 'refused')}{found.what}"
-                )
         return ", ".join(told)
 
 
@@ -143,23 +151,24 @@ class Profile:
         return f"<profile of {self.mapping}: {self.mapped} of {self.records} records are mapped>"
 
     def __str__(self) -> str:
-        lines = [self._head]
-        for title, *rows in self._tables():
-            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-            lines += ["", title]
-            lines += ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        lines = [f"Profile of {self.mapping}, digest {self.digest}: {self.headline}"]
+        for its in self.tables():
+            widths = [max(map(len, column)) for column in zip(its.heads, *its.rows, strict=True)]
+            rows = ("  ".join(map(str.ljust, row, widths)) for row in (its.heads, *its.rows))
+            lines += ["", its.title, *(f"  {row}".rstrip() for row in rows)]
         return "\n".join(lines) + "\n"
 
+    @property
+    def headline(self) -> str:
+        """How many records are mapped."""
+        share = _percent(self.mapped, self.records)
+        return f"{self.mapped:,} of {self.records:,} records are mapped ({share})"
+
     def as_html(self) -> str:
-        """Return a ``<section>`` to be joined to a document: escaped, without scripts."""
-        lines = ['<section class="profile">', f"<h2>{html.escape(self._head)}</h2>"]
-        for title, *rows in self._tables():
-            lines += [f"<h3>{html.escape(title)}</h3>", "<table>"]
-            for tag, row in zip(chain(["th"], repeat("td")), rows, strict=False):
-                cells = (f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
-                lines.append(f"<tr>{''.join(cells)}</tr>")
-            lines.append("</table>")
-        return "\n".join([*lines, "</section>"]) + "\n"
+        """Return a ``<section>`` to be joined to a page: escaped, without scripts and styles."""
+        from .document import section
+
+        return section(self)
 
     def as_json(self) -> str:
         """Return all of it as JSON, in ASCII."""
@@ -171,14 +180,54 @@ class Profile:
     def seen(self, field: str) -> str:
         """Return in short what was seen of a field; "" if nothing is known of it.
 
+        A line for each path that it is made of, and one with ▲ for each thing to look at.
+
         Args:
             field: of the destination, dotted where it is nested; or a path of the source.
         """
-        if field in self.paths:
-            return self.paths[field].words()
-        known = [self.paths[path] for path in self.fields.get(field, ()) if path in self.paths]
-        told = [(its.path, its.words(field)) for its in known]
-        return told[0][1] if len(told) == 1 else "; ".join(map(" ".join, told))
+        of = (field,) if field in self.paths else self.fields.get(field, ())
+        paths = [path for path in of if path in self.paths]
+        several = len(paths) > 1
+        lines = [f"{path}: " * several + self.paths[path].words for path in paths]
+        for path, found in self._found:
+            if found.field == field or (path in paths and not found.field):
+                lines.append(f"▲ {f'{path}: ' * several}{found.words}")
+        return "\n".join(lines)
+
+    def came(
+        self, field: str, paths: Iterable[str]
+    ) -> tuple[Mapping[str, int], Mapping[str, int], int] | None:
+        """Return how often options came that a field looks up, and what is in no table.
+
+        Args:
+            field: of the destination.
+            paths: of the source.
+
+        Returns:
+            Each option of the tables with how often it came, samples of what is in none, and
+            how often that came; None if no option was counted. Only the last if a path is
+            masked.
+        """
+        known = [self.paths[path] for path in paths if path in self.paths]
+        known = [its for its in known if field in its.options]
+        options, others, times = Counter[str](), Counter[str](), 0
+        for its in known:
+            options.update(its.options[field])
+            for found in its.findings:
+                if (found.kind, found.field) == ("unmapped_option", field):
+                    others.update(dict(found.samples))
+                    times += found.times
+        if any(its.masked for its in known):
+            return {}, {}, times
+        most = sorted(others.items(), key=lambda each: (-each[1], each[0]))
+        return (options, {_printed(its): n for its, n in most}, times) if known else None
+
+    def fits(self, mapper: TypedMapper[Any, Any]) -> bool:
+        """Return whether it is of a mapping as it is now, and masks all that this masks."""
+        columns = _columns(mapper)[0] if self.digest == mapper.digest else {}
+        return self.paths.keys() == columns.keys() and all(
+            its.masked or not columns[path].masked for path, its in self.paths.items()
+        )
 
     def expect(
         self,
@@ -219,50 +268,79 @@ class Profile:
 
     @property
     def _found(self) -> list[tuple[str, Finding]]:
-        return [(path, each) for path, its in self.paths.items() for each in its.findings]
+        """All findings with their paths: first what needs a decision, then by how often."""
+        found = [(path, each) for path, its in self.paths.items() for each in its.findings]
+        return sorted(found, key=lambda each: (_KINDS.index(each[1].kind), -each[1].times))
 
-    @property
-    def _head(self) -> str:
-        return (
-            f"Profile of {self.mapping}, digest {self.digest}: {self.records:,} records, of which "
-            f"{self.mapped:,} are mapped ({_percent(self.mapped, self.records)})"
-        )
-
-    def _tables(self) -> Iterator[tuple[Any, ...]]:
-        """Yield a title, a head and rows for each table of the report that has any."""
-        refused, looks = [], []
+    def tables(self) -> Iterator[Table]:
+        """Yield the tables of the report that have any rows."""
+        refused, looks, often = [], [], []
         for path, each in self._found:
-            row = path, each.field, each.what, f"{each.times:,}"
+            what = UNMAPPED if each.kind == "unmapped_option" else each.what
+            row = path, "the record" if each.field == "*" else each.field, what
             if each.kind == "refused":
-                samples = ", ".join(shown for shown, _ in each.samples)
-                refused.append((*row, CODES.get(each.what, ""), samples))
+                samples = _several([(sample, 0) for sample, _ in each.samples])
+                refused.append((*row, each.reason, f"{each.times:,}", samples))
             else:
-                looks.append((*row, _several(each.samples)))
-        source = [
-            (
-                its.path + " (masked)" * its.masked,
-                f"{its.total:,}",
-                *(_percent(n, its.total) for n in (its.present, its.null, its.empty)),
-                f"{its.edges:,}",
-                f"over {MOST:,}" if its.distinct is None else f"{its.distinct:,}",
-                "" if its.shortest is None else f"{its.shortest:,}-{its.longest:,}",
-                "" if its.least is None else f"{its.least} to {its.most}",
-                ", ".join(f"{word} {n:,}" for word, n in its.types.items()),
-            )
-            for its in self.paths.values()
-        ]
-        taken = [(*which, f"{times:,}") for which, times in self.decisions.items()]
-        often = [(path, [e for e in its.top if e[1] > 1]) for path, its in self.paths.items()]
-        top = [(path, _several(values)) for path, values in often if values]
-        for title, head, rows in (
-            ("Refused", "path field code times why samples", refused),
-            ("Decisions", "field decision times", taken),
-            ("To look at", "path field what times samples", looks),
-            ("Source", "path of present null empty edges distinct length range types", source),
-            ("Most frequent values", "path values", top),
+                looks.append((*row, f"{each.times:,}", _several(each.samples)))
+        taken = sorted(self.decisions.items(), key=lambda each: -each[1])
+        decided = [(*which, f"{times:,}", _DECIDED.get(which[1], "")) for which, times in taken]
+        for path, its in self.paths.items():
+            values = [each for each in its.top if each[1] > 1]
+            often += [(path, _several(values))] if values else []
+        for title, note, heads, rows in (
+            ("Refused", _REFUSED, "source field code why times samples", refused),
+            ("Decisions", _TAKEN, "field decision times meaning", decided),
+            ("To look at", _LOOKS, "source field what times samples", looks),
+            ("Source", _SOURCE, _FACTS, [_facts(its) for its in self.paths.values()]),
+            ("Most frequent values", _OFTEN, "source values", often),
         ):
             if rows:
-                yield title, tuple(head.split()), *rows
+                yield Table(title, note, tuple(heads.split()), tuple(rows))
+
+
+_KINDS: Final = (
+    "refused", "unmapped_option", "over_length", "same_key", "alike_key", "no_key", "keys_left",
+    "odd", "undescribed",
+)  # fmt: skip
+_DECIDED: Final = {
+    "cut": "cut to what fits",
+    "nulled": "made empty, for it did not fit",
+    "left": "left as it is in the destination",
+    "defaulted": "nothing was there, and the mapping's own value was taken",
+    "fallback": "nothing fitted, and the mapping's second choice was taken",
+    "several": "several were wanted, and one was taken",
+}
+_REFUSED: Final = "What keeps records from being sent; one record may have several."
+_TAKEN: Final = "How often the mapping did what it says of values that do not fit."
+_LOOKS: Final = "What a person should look at, and decide whether it may stay."
+_SOURCE: Final = (
+    "What lies at each place. Shares are of all records, or of all objects and elements that could "
+    "hold it."
+)
+_OFTEN: Final = "Those that came more than once."
+_FACTS: Final = "source of present null blank spaces different characters numbers types"
+
+
+def _facts(its: PathProfile) -> tuple[str, ...]:
+    """Return the row of a path; what there is none of is left blank."""
+    kinds = ", ".join(f"{word} {n:,}" for word, n in its.types.items())
+    ends = None if its.masked or its.least is None else (its.least, its.most)
+    shares = (_percent(n, its.total) * bool(n) for n in (its.present, its.null, its.empty))
+    return (
+        its.path,
+        f"{its.total:,}",
+        *shares,
+        f"{its.edges:,}" * bool(its.edges),
+        f"over {MOST:,}" if its.distinct is None else f"{its.distinct:,}" * bool(its.distinct),
+        "" if its.shortest is None else _span("–", its.shortest, its.longest),
+        "" if ends is None else _span(" to ", *(f"{Decimal(each or 0):,}" for each in ends)),
+        kinds + " (masked)" * (its.masked and its.distinct != 0) if its.total else "no data",
+    )
+
+
+def _span(to: str, *ends: object) -> str:
+    return to.join(map(str, dict.fromkeys(ends)))
 
 
 def profile(
@@ -287,19 +365,13 @@ def profile(
     Raises:
         ConfigurationError: the source's class has no such key.
     """
-    root = _grown("$", (), mapper.read.source.kind, False, ())
-    columns = {column.path: column for column in root.walk()}
-    fields: dict[str, dict[str, None]] = {}
-    for path, field, rule, tidies in _used(mapper.read.made, "$", ""):
-        fields.setdefault(field, {})[path] = None
-        if path in columns:
-            columns[path].used(field, rule, tidies)
+    columns, fields = _columns(mapper)
     keys = None if key is None else _keys(key, columns)
     refused, decisions = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     number = failed = 0
     stream = iter(records)
     while batch := list(islice(stream, BATCH)):
-        root.take(batch)
+        columns["$"].take(batch)
         rows = mapper.map_batch(batch)
         decisions.update(rows.decisions)
         for record, row in zip(batch, rows, strict=True):
@@ -325,11 +397,34 @@ def profile(
     )
 
 
+def _columns(
+    mapper: TypedMapper[Any, Any],
+) -> tuple[dict[str, _Column], dict[str, dict[str, None]]]:
+    """Return a column for each path, told what rules ask of it; and the paths of each field."""
+    root = _grown("$", (), mapper.read.source.kind, False, ())
+    columns = {column.path: column for column in root.walk()}
+    fields: dict[str, dict[str, None]] = {}
+    used = list(_used(mapper.read.made, "$", "", False))
+    for path, *_, secret in used:
+        # What a step makes of a whole record says nothing of each field.
+        if secret and path in columns and path != "$":
+            for column in columns[path].walk():
+                column.masked = column.sensitive = True
+    root.veil()
+    for path, field, rule, tidies, _ in used:
+        fields.setdefault(field, {})[path] = None
+        if path in columns:
+            columns[path].used(field, rule, tidies)
+    return columns, fields
+
+
 def _refuse(record: Any, issues: Iterable[Issue], columns: Mapping[str, _Column]) -> None:
     for issue in issues:
         column = columns.get(re.sub(r"\[\d+\]", "[*]", issue.path), columns["$"])
         value = _reached(record, column.keys, re.findall(r"\[(\d+)\]", issue.path))
-        column.tally("refused", issue.code, issue.field).note(value)
+        its = column.tally("refused", issue.code, issue.field)
+        its.reason = its.reason or CODES.get(issue.code) or issue.reason.partition(", got ")[0]
+        its.note(value)
 
 
 def _reached(record: Any, keys: Sequence[str | None], numbers: Sequence[str] = ()) -> Any:
@@ -408,8 +503,10 @@ class _Tally:
     tidies: tuple[Rule, ...] = ()
     limit: int = 0
     unit: str = "chars"
-    options: frozenset[tuple[type, str]] = frozenset()
+    options: dict[tuple[type, str], str] = attrs.field(factory=dict)
+    came: Counter[str] = attrs.field(factory=Counter)
     times: int = 0
+    reason: str = ""
     samples: dict[str, int] = attrs.field(factory=dict)
     known: set[Any] = attrs.field(factory=set)
 
@@ -424,11 +521,14 @@ class _Tally:
             self.known.add(_held(value))
 
     def check(self, kind: type, value: str, n: int) -> None:
-        """Count a text over the limit, or a value that is none of the options."""
+        """Count an option, a value that is none, or a text over the limit."""
         if self.kind == "unmapped_option":
             option = _tidied(value, self.tidies) if kind is str else value
-            looked_up = option.strip() and (kind is str or not self.tidies)
-            if looked_up and (kind, option) not in self.options:
+            if self.tidies and kind is not str:
+                return
+            if (kind, option) in self.options:
+                self.came[self.options[kind, option]] += n
+            elif option.strip():
                 self.note(value, n, MOST)
         # Cleaning makes three of a character at most, of four bytes each.
         elif kind is str and len(value) * (1 if value.isascii() else 12) > self.limit:
@@ -441,7 +541,8 @@ class _Tally:
     def told(self) -> Finding:
         samples = tuple(sorted(self.samples.items(), key=lambda each: (-each[1], each[0])))
         different = len(self.known)
-        return Finding(self.kind, self.what, self.field, self.times, different, samples[:100])
+        shown = samples[:100]
+        return Finding(self.kind, self.what, self.field, self.times, different, shown, self.reason)
 
 
 def _tidied(text: str, rules: Sequence[Rule]) -> str:
@@ -490,6 +591,13 @@ class _Column:
             if child is not None:
                 yield from child.walk()
 
+    def veil(self) -> None:
+        """Mask what holds something that is masked."""
+        for child in (self.element, *(self.children or {}).values()):
+            if child is not None:
+                child.veil()
+                self.masked = self.masked or child.masked
+
     def tally(self, kind: str, what: str, field: str = "") -> _Tally:
         """Return what counts a finding; the names of keys are hidden in sensitive objects only."""
         masked = self.sensitive if kind == "undescribed" else self.masked
@@ -503,12 +611,14 @@ class _Column:
             limit, unit = rule.settings["max"], rule.settings.get("unit", "chars")
             its = self.tally("over_length", f"over {limit} {UNITS[unit]}", field)
             its.tidies, its.limit, its.unit = (*tidies, rule), limit, unit
-            self.checks.append(its)
         elif rule.kind == "code":
             its = self.tally("unmapped_option", "in no table", field)
-            keys = map(raw_option, rule.settings["table"])
-            its.tidies, its.options = tidies, frozenset((type(key), _plain(key)) for key in keys)
-            self.checks.append(its)
+            its.tidies = tidies
+            for key in rule.settings["table"]:
+                its.options[type(raw_option(key)), _plain(raw_option(key))] = shown(key)
+        else:
+            return
+        self.checks += [] if its in self.checks else [its]
 
     def take(self, values: Sequence[Any]) -> None:
         """Count some values; UNSET stands for one that is not there."""
@@ -534,7 +644,7 @@ class _Column:
     def objects(self, these: Sequence[Any], children: Mapping[str, _Column]) -> None:
         for key, n in Counter(chain.from_iterable(these)).items():
             if key not in children:
-                self.tally("undescribed", "keys that nobody described").note(key, n, MOST)
+                self.tally("undescribed", "under keys that nobody described").note(key, n, MOST)
         for key, child in children.items():
             child.take([each.get(key, UNSET) for each in these])
 
@@ -555,7 +665,7 @@ class _Column:
                         self.tally("odd", what).note(part, n)
             if (self.dated or kind in (date, datetime)) and (found := _YEAR(bare)):
                 if not 1900 <= int(found[1]) <= 2100:
-                    self.tally("odd", "dates before 1900 or after 2100").note(value, n)
+                    self.tally("odd", "with a date before 1900 or after 2100").note(value, n)
             for check in self.checks:
                 check.check(kind, value, n)
         if kind is str:
@@ -568,7 +678,7 @@ class _Column:
 
     def told(self) -> PathProfile:
         types = sorted(self.types.items(), key=lambda each: (-each[1], each[0]))
-        top = sorted((-n, _shown(value, self.masked)) for (_, value), n in self.values.items())
+        top = sorted((-n, _shown(value, False)) for (_, value), n in self.values.items())
         shortest, longest = self.sizes or (None, None)
         ends = [MASK if self.masked else _number(each) for each in self.range]
         return PathProfile(
@@ -581,7 +691,14 @@ class _Column:
             edges=self.edges,
             types={word: n for word, n in types if word not in ("absent", "null")},
             distinct=None if self.more else len(self.values),
-            top=tuple((shown, -n) for n, shown in top[:10]),
+            top=() if self.masked else tuple((value, -n) for n, value in top[:10]),
+            options={
+                its.field: {}
+                if self.masked
+                else {name: its.came[name] for name in its.options.values()}
+                for its in self.checks
+                if its.options
+            },
             shortest=shortest,
             longest=longest,
             least=ends[0] if ends else None,
@@ -621,25 +738,30 @@ def _grown(
         child = _grown(at, way, None if its.many else its.nested, hidden, within)
         if its.many:
             child.element = _grown(f"{at}[*]", (*way, None), its.nested, hidden, within)
-            child.masked = child.element.masked
         (child.element or child).dated = not {date, datetime}.isdisjoint(its.kinds)
         column.children[its.key] = child
-        column.masked = column.masked or child.masked
     return column
 
 
-def _used(made: Made, at: str, above: str) -> Iterator[tuple[str, str, Rule, tuple[Rule, ...]]]:
-    """Yield each path that a rule works on, the field, the rule, and what cleans text for it."""
+def _used(
+    made: Made, at: str, above: str, secret: bool
+) -> Iterator[tuple[str, str, Rule, tuple[Rule, ...], bool]]:
+    """Yield each path that a rule works on, the field, the rule, what cleans text for it.
+
+    Last whether the field is sensitive.
+    """
     for name, rule in made.values.items():
+        hidden = secret or shape(made.kind).fields[name].sensitive
         if isinstance(rule, Made):
-            yield from _used(rule, at, f"{above}{name}.")
+            yield from _used(rule, at, f"{above}{name}.", hidden)
         for each in questions(rule):
             for place, tidies in _ways(each):
                 path = at + place.path[1:]
-                yield path, above + name, each, tidies
+                yield path, above + name, each, tidies, hidden
                 if each.kind in ("one_of", "each", "nested"):
                     inner = path + "[*]" * (each.kind != "nested")
-                    yield from _used(each.settings["mapping"].read.made, inner, f"{above}{name}.")
+                    within = each.settings["mapping"].read.made
+                    yield from _used(within, inner, f"{above}{name}.", hidden)
 
 
 def _ways(rule: Rule) -> Iterator[tuple[Place, tuple[Rule, ...]]]:
@@ -763,5 +885,12 @@ def _percent(number: int, of: int) -> str:
 
 
 def _several(values: Sequence[tuple[str, int]]) -> str:
+    """Return samples, with how often they came if that is known; text in quotes as in print."""
+    told = [f"{_printed(its)} ({n:,})" if n else _printed(its) for its, n in values[:10]]
     more = f", and {len(values) - 10:,} more" if len(values) > 10 else ""
-    return ", ".join(f"{shown} ({n:,})" for shown, n in values[:10]) + more
+    return ", ".join(told) + more
+
+
+def _printed(sample: str) -> str:
+    """Return a sample with its quotes as in print."""
+    return f"“{sample[1:-1]}”" if sample[:1] == "'" else sample.replace(MASK, "•••")

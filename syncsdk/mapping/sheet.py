@@ -1,7 +1,8 @@
 """A mapping as a sheet of words, the same for all formats of its document.
 
 Decides what stands in which line and table, masks the examples, and makes the digest of all
-words. Leaves the sentences to ``words``, and their looks to ``document``.
+words, which knows nothing of data. Leaves the sentences to ``words``, what was seen in data to
+``profile``, and the looks to ``document``.
 
 Read :class:`Sheet`, then :func:`rows`.
 """
@@ -12,7 +13,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from inspect import cleandoc
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 from attrs import evolve, frozen
@@ -35,8 +36,13 @@ from .words import (
 
 if TYPE_CHECKING:
     from .mapper import Explanation, TypedMapper
+    from .profile import Profile
 
 __all__ = ["Line", "Sheet", "Table", "digest", "rows"]
+
+
+SEEN: Final = "seen in data"
+UNMAPPED: Final = "▲ in no table"
 
 
 @frozen
@@ -47,7 +53,8 @@ class Line:
         number: ``2``; ``2.1`` for the first field within the second.
         absent, null, blank, too_long, bad_or_unknown, several: what happens then.
         lost: what does not arrive, or not as it was.
-        rule_id: 8 hexadecimal digits that change with any word but number and example.
+        rule_id: 8 hexadecimal digits that change with any word but number, example and seen.
+        seen: what real data holds; see :meth:`~.profile.Profile.seen`.
     """
 
     number: str
@@ -67,11 +74,12 @@ class Line:
     why: str = ""
     example: str = ""
     rule_id: str = ""
+    seen: str = ""
 
 
 @frozen
 class Table:
-    """A table beside that of the fields: options, needed and dropped fields, examples."""
+    """A table beside that of the fields: options, needed and dropped fields, what was seen."""
 
     title: str
     note: str
@@ -97,17 +105,23 @@ class Sheet:
 def digest(mapper: TypedMapper[Any, Any]) -> str:
     """Return 32 hexadecimal digits that change with any word of the document.
 
-    Reasons and owner count, unlike in ``mapper.digest``; examples and the file do not.
+    Reasons and owner count, unlike in ``mapper.digest``; examples, the file and what was seen
+    do not.
     """
-    words = attrs.asdict(rows(mapper))
+    words = attrs.asdict(rows(mapper), filter=attrs.filters.exclude("seen"))
     words["head"]["Mapping"] = mapper.name
     told = json.dumps(words).encode()
     return blake2b(told, digest_size=16, person=b"syncsdk-document").hexdigest()
 
 
-def rows(mapper: TypedMapper[Any, Any], *, examples: Sequence[Any] = ()) -> Sheet:
-    """Return a mapping in words, with what becomes of some records of its source."""
-    writer = _Writer([(record, mapper.explain(record)) for record in examples])
+def rows(
+    mapper: TypedMapper[Any, Any],
+    *,
+    examples: Sequence[Any] = (),
+    profile: Profile | None = None,
+) -> Sheet:
+    """Return a mapping in words, with what becomes of some records, and what real data holds."""
+    writer = _Writer([(record, mapper.explain(record)) for record in examples], profile)
     lines = tuple(writer.mapping(mapper, _At(mapper.read.source)))
     title, _, description = cleandoc(mapper.__doc__ or mapper.name).partition("\n\n")
     source, destination = (
@@ -158,7 +172,8 @@ class _Writer:
     """Words a mapping and those within it, and keeps what stands beside the lines, once each."""
 
     examples: Sequence[tuple[Any, Explanation[Any]]]
-    options: dict[Table, None] = attrs.field(factory=dict)
+    profile: Profile | None
+    options: dict[Table, tuple[str, str, dict[str, None]]] = attrs.field(factory=dict)
     needs: dict[tuple[str, str], None] = attrs.field(factory=dict)
     dropped: dict[tuple[str, str, str], None] = attrs.field(factory=dict)
 
@@ -197,8 +212,11 @@ class _Writer:
             for question, answer in answers_of(part, above).items():
                 answers.setdefault(question, {})[step] = answer
             if part.kind == "code":
-                self.options[_options(part, above, dotted)] = None
-            self.options.update(dict.fromkeys(_looked_up(part)))
+                other = becomes(part.settings["unknown"], above)
+                asked = self.options.setdefault(_options(part, above, dotted), (dotted, other, {}))
+                asked[2].update(dict.fromkeys(map(at.path, places_of(part))))
+            for table in _looked_up(part):
+                self.options.setdefault(table, ("", "", {}))
         line = Line(
             number="",
             destination_field=dotted,
@@ -211,22 +229,29 @@ class _Writer:
             why="\n".join(filter(None, [part.settings.get("why") for part, _ in chain])),
             **{question: _together(told) for question, told in answers.items()},
         )
-        mark = blake2b(json.dumps(attrs.astuple(line)).encode(), digest_size=4).hexdigest()
+        mark = blake2b(json.dumps(attrs.astuple(line)[:-1]).encode(), digest_size=4).hexdigest()
         hidden = at.secret or any(map(at.hides, places))
         ways = [[(step.key, step.many) for step in (*at.steps, *each.steps)] for each in places]
         shown = [_example(*told, ways, at.names, hidden) for told in self.examples]
         example = "\n".join(filter(None, shown)) if its.nested is None else ""
-        return evolve(line, number=at.number, example=example, rule_id=mark)
+        seen = self.profile.seen(dotted) if self.profile else ""
+        return evolve(line, number=at.number, example=example, rule_id=mark, seen=seen)
 
     def tables(self) -> Iterator[Table]:
-        yield from self.options
+        profile = self.profile
+        for table, (field, other, paths) in self.options.items():
+            yield _came(table, other, profile.came(field, paths)) if profile and field else table
         if self.needs:
             note = "At least one of them must hold something, or the record is refused."
             yield Table("Needed", note, ("source path", "why"), tuple(self.needs))
         if self.dropped:
             note = "Fields of the source that have no place in the destination."
             heads = ("source path", "source meaning", "why")
-            yield Table("Dropped", note, heads, tuple(self.dropped))
+            table = Table("Dropped", note, heads, tuple(self.dropped))
+            if profile:
+                rows = tuple((*row, profile.seen(row[0])) for row in table.rows)
+                table = evolve(table, heads=(*heads, SEEN), rows=rows)
+            yield table
         if self.examples:
             told = tuple((f"{at}", _outcome(each)) for at, (_, each) in enumerate(self.examples, 1))
             yield Table("Examples", "", ("number", "example"), told)
@@ -278,6 +303,21 @@ def _looked_up(rule: Rule) -> Iterator[Table]:
             pairs = tuple((shown(key), shown(value)) for key, value in table.items())
             note = f"Used by {its.name}."
             yield Table(title, note, ("source option", "destination option"), pairs)
+
+
+def _came(
+    table: Table, other: str, told: tuple[Mapping[str, int], Mapping[str, int], int] | None
+) -> Table:
+    """Return a table of options with how often each came, and what came and is not in it."""
+    options, others, left = told or ({}, {}, 0)
+    unknown = "not counted" if told is None else "•••"
+    rows = [(*row, f"{options[row[0]]:,}" if options else unknown) for row in table.rows]
+    for sample, times in list(others.items())[:10]:
+        rows.append((sample, other, UNMAPPED, "", f"{times:,}"))
+        left -= times
+    if left:
+        rows.append(("others" if others else "•••", other, UNMAPPED, "", f"{left:,}"))
+    return evolve(table, heads=(*table.heads, SEEN), rows=tuple(rows))
 
 
 def _outcome(told: Explanation[Any]) -> str:
