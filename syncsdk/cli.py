@@ -127,7 +127,7 @@ def _commands() -> click.Group:
             option("--sample", _SAMPLE, metavar="FILE", required=True),
             option("--key", "The field that holds the key."),
             option("--maps", "Fail below this share of records that map, in percent.", type=float),
-            option("--html", "Write the report here too.", metavar="FILE"),
+            option("--html", "Write the document with the report here too.", metavar="FILE"),
         ],
         scaffold: [
             argument("classes", nargs=-1, metavar="[APP.py:SOURCE APP.py:DESTINATION]"),
@@ -149,7 +149,10 @@ def _commands() -> click.Group:
 
 
 def _called(function: Callable[..., int], *, as_json: bool, traceback: bool, **given: Any) -> int:
-    """Call a command and return its exit code; tell of an error in one line."""
+    """Call a command and return its exit code; tell of an error in one line.
+
+    But all that is wrong with a mapping is told, a line each.
+    """
     screen = Screen(as_json, traceback)
     try:
         return function(screen, **given)
@@ -160,7 +163,7 @@ def _called(function: Callable[..., int], *, as_json: bool, traceback: bool, **g
         if not isinstance(error, SyncError):  # its words may quote a record
             _complain(f"{type(error).__qualname__} raised{_place(error)}. See it with --traceback")
             return 2
-        _complain(str(error))
+        _complain(*(str(error).splitlines() if _is_of_a_mapping(error) else [str(error)]))
         # As for runs: what says when to come back is a pause.
         is_pause = isinstance(error, TransientError) and error.retry_after is not None
         return (Result.PAUSED if is_pause else Result.FAILED).exit_code
@@ -275,7 +278,8 @@ def dead_letters(
     """List open dead letters, show or discard them.
 
     `show` displays the record as it was read and as it was mapped: the one place where
-    values are displayed. `discard` closes letters for good; nothing is delivered.
+    values are displayed, those of sensitive fields too. `discard` closes letters for good;
+    nothing is delivered.
     """
     with _opened(store, new=False) as memory:
         _known(memory, pipeline)
@@ -395,14 +399,15 @@ def document(
 ) -> int:
     """Write what a mapping decides, for who signs it.
 
-    With --sample its first three records are the examples.
+    With --sample it tells beside the rules what all records of the sample hold, and what
+    becomes of them; the first three are the examples. Values of sensitive fields are not shown.
     """
     with _aside():
         mapper = _mapper(app)
-        shown = list(itertools.islice(_records(sample), 3)) if sample else []
+        shown, held = _profiled(mapper, sample) if sample else ([], None)
     suffix = Path(out or "").suffix.removeprefix(".")
     kind = format or (suffix if suffix in ("csv", "html") else "md")
-    text = mapper.document(kind, examples=shown)
+    text = mapper.document(kind, examples=shown, profile=held)
     if out is not None:
         Path(out).write_text(text, encoding="utf-8")
         return screen.say({"written": out, "digest": mapper.digest}, f"written to {out}")
@@ -413,17 +418,21 @@ def approve(screen: Screen, *, app: str, who: str, role: str, note: str) -> int:
     """Write that somebody agrees to a mapping as it is now.
 
     The file that `@mapping(approved=...)` names gets digest, name, role and date, and the
-    document lies beside it.
+    document lies beside it. Shows what is new in the document since it was last approved.
     """
     from .mapping.approval import approve, differences
 
     with _aside():
         mapper = _mapper(app)
     changed = differences(mapper)
+    if changed is None:
+        shown = [f"there was no approved document of {mapper.name} before"]
+    else:
+        shown = changed
     path = approve(mapper, who=who, role=role, date=datetime.now().astimezone().date(), note=note)
     return screen.say(
         {"approval": str(path), "digest": mapper.digest, "changed": changed},
-        *changed,
+        *shown,
         f"{mapper.name} is approved by {who} ({role}): {path}",
     )
 
@@ -433,15 +442,15 @@ def profile(
 ) -> int:
     """Show what real records hold, and what a mapping makes of them.
 
-    Exits with 1 if fewer of them map than --maps asks for. Values of sensitive fields are
-    not shown.
+    Exits with 1 if fewer of them map than --maps asks for. --html writes what `document`
+    writes of the sample. Values of sensitive fields are not shown.
     """
     with _aside():
         mapper = _mapper(app)
-        with _counted() as progress:
-            told = mapper.profile(_records(sample), key=key, progress=progress)
+        shown, told = _profiled(mapper, sample, key=key)
     if html is not None:
-        Path(html).write_text(told.as_html(), encoding="utf-8")
+        text = mapper.document("html", examples=shown, profile=told)
+        Path(html).write_text(text, encoding="utf-8")
     screen.say(json.loads(told.as_json()), *str(told).splitlines())
     missed = [] if maps is None else told.expect(maps=maps, unmapped_options=sys.maxsize)
     for sentence in missed:
@@ -452,6 +461,7 @@ def profile(
 def scaffold(screen: Screen, *, classes: Sequence[str], sample: str | None, name: str) -> int:
     """Draft a mapping between two classes, or the class that describes a sample.
 
+    It is a module to be edited: `syncsdk scaffold shop.py:Order erp.py:Invoice > invoices.py`.
     Every decision is `...`, and is refused until somebody takes it.
     """
     from .mapping.scaffold import describe, draft
@@ -461,7 +471,8 @@ def scaffold(screen: Screen, *, classes: Sequence[str], sample: str | None, name
     elif len(classes) == 2:
         with _aside():
             source, destination = (loaded(each, type, "class") for each in classes)
-        text = draft(source, destination)
+        modules = _home(classes[0], source), _home(classes[1], destination)
+        text = draft(source, destination, modules=modules)
     else:
         raise ConfigurationError(
             "scaffold takes two classes or a sample",
@@ -470,28 +481,50 @@ def scaffold(screen: Screen, *, classes: Sequence[str], sample: str | None, name
     return screen.say({"draft": text}, *text.splitlines())
 
 
+def _home(target: str, kind: type) -> str:
+    """Return the module from which a draft imports the class that a target names."""
+    where = target.rpartition(":")[0]
+    home = Path(where).stem if where.endswith(".py") else where
+    is_there = getattr(sys.modules.get(home), kind.__name__, None) is kind
+    if not is_there or not home.replace(".", "_").isidentifier():
+        raise ConfigurationError(
+            f"a draft cannot say `from {home} import {kind.__name__}` for {target}",
+            remedy="Give the class its own name, in a module whose name Python can import",
+        )
+    return home
+
+
 def _mapper(app: str) -> Any:
     from .mapping import TypedMapper
 
     return loaded(app, TypedMapper, "mapping")
 
 
+def _profiled(mapper: Any, sample: str, key: str | None = None) -> tuple[list[Any], Any]:
+    """Return the first three records of a sample, and what all of them hold."""
+    records = _records(sample)
+    first = list(itertools.islice(records, 3))
+    with _counted() as progress:
+        held = mapper.profile(itertools.chain(first, records), key=key, progress=progress)
+    return first, held
+
+
 def _records(path: str) -> Iterator[Any]:
-    """Yield the records of a file that has one JSON value a line."""
-    number = 0
+    """Yield the records of a JSON-lines file or a pipe, parsed as a pipeline's source does it."""
+    from .connectors.files import _json_lines as json_lines
+
     try:
-        with open(path, "rb") as lines:
-            for line in lines:
-                number += 1
-                if line.strip():
-                    yield json.loads(line)
+        with open(path, "rb") as file:
+            for number, _, record in json_lines(file):
+                if isinstance(record, RecordError):
+                    raise ConfigurationError(
+                        f"line {number} of {path} cannot be read: {record.message}",
+                        remedy="Give one JSON object a line",
+                    )
+                yield record
     except OSError as error:
         raise ConfigurationError(
             f"{path} cannot be read ({error.strerror})", remedy="Name a file of JSON lines"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError(
-            f"line {number} of {path} is not JSON", remedy="Give one JSON object a line"
         ) from error
 
 
@@ -635,8 +668,16 @@ def _note(text: str) -> None:
     print(_plain(text), file=sys.stderr, flush=True)
 
 
-def _complain(text: str) -> None:
-    _note(f"error: {' '.join(text.split())}")
+def _complain(text: str, *more: str) -> None:
+    for line in (f"error: {' '.join(text.split())}", *more):
+        _note(line)
+
+
+def _is_of_a_mapping(error: BaseException) -> bool:
+    """Return whether an error lists what is wrong with a mapping, a line each."""
+    from .mapping import MappingDefinitionError
+
+    return isinstance(error, MappingDefinitionError)
 
 
 def _plain(text: str) -> str:
@@ -736,6 +777,8 @@ def _imported(where: str) -> ModuleType:
         sys.path.insert(0, os.getcwd())
         return importlib.import_module(where)
     # Under its own name, so that its neighbours may import it too.
+    if getattr(sys.modules.get(path.stem), "__file__", None) == str(path):
+        return sys.modules[path.stem]
     name = path.stem if path.stem not in sys.modules else f"_app_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
@@ -752,8 +795,8 @@ def _app(what: str, call: Callable[[], Any]) -> Any:
         return call()
     except (Exception, SystemExit) as error:
         place = _place(error)
-        if isinstance(error, ConfigurationError) and not place:  # ours, not the app's
-            raise
+        if (isinstance(error, ConfigurationError) and not place) or _is_of_a_mapping(error):
+            raise  # ours, not the app's; or it has places of its own
         words = error.msg if isinstance(error, SyntaxError) else str(error)
         raise ConfigurationError(
             f"{what} raised {type(error).__qualname__}{place}: {words.rstrip('.')}",

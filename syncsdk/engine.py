@@ -437,6 +437,9 @@ class Run:
                 f"backfill due: the {changed} has changed since all records were read; "
                 "records that did not change keep what they were given (run with backfill=True)"
             )
+        unapproved = getattr(self.flow.rules.mapper, "unapproved", None)
+        if unapproved:
+            self.report.warnings.append(unapproved)
         self._holding = (
             self.options.mode == "backfill"
             or self.checkpoint.disordered

@@ -608,7 +608,8 @@ class Mapper(Protocol):
     tuple, or a mapping if ``fields`` is None), :data:`FILTERED`, or the
     :class:`~syncsdk.errors.RecordError` that says why not. The sequence that it returns may
     have ``decisions``, a mapping of ``(field, decision)`` to how often it was taken; they
-    are added up in the report.
+    are added up in the report. A mapper may have ``unapproved``: None, or a sentence that
+    stands among the warnings of each run.
     """
 
     @property

@@ -277,7 +277,9 @@ class Fingerprints:
 
     A fingerprint is 16 bytes: BLAKE2b over the canonical record, personalised with the
     format's version and salted with the fields' names. The format has a golden file: the
-    same on every Python, hash seed and machine.
+    same on every Python, hash seed and machine. The one exception are combining marks that
+    were new to Unicode between two versions of Python: NFC may order them otherwise, and
+    such a record is then written once more.
     """
 
     FORMAT: Final = b"syncsdk-fp1"

@@ -271,7 +271,8 @@ def contact(record: Any) -> Outcome:
             decide("billing", "several", None)
         if not wanted:
             decide("billing", "fallback", None)
-        return billing(wanted[0] if wanted else found[-1], told)
+        taken = wanted[0] if wanted else found[-1]
+        return billing(taken, nth(taken, found), told)
 
     def agreement() -> Any:
         found = objects(record.get("contracts", NOTHING), "$.contracts")
@@ -282,7 +283,8 @@ def contact(record: Any) -> Outcome:
             raise Wrong("none_fits")
         if len(wanted) > 1:
             decide("contract", "several", None)
-        return contract(min(wanted, key=lambda each: standing(each.get("signed"))), told)
+        taken = min(wanted, key=lambda each: standing(each.get("signed")))
+        return contract(taken, nth(taken, found), told)
 
     put("external_id", "$.contactId", external_id)
     put("name", "$.firstName or $.lastName", name)
@@ -343,12 +345,17 @@ def standing(value: Any) -> tuple[int, Any]:
     return (2, value) if isinstance(value, str) else (3, 0)
 
 
-def billing(address: Mapping[str, Any], told: Outcome) -> dict[str, Any]:
+def nth(taken: Any, found: Any) -> int:
+    """Return which of a list was taken."""
+    return [each is taken for each in found].index(True)
+
+
+def billing(address: Mapping[str, Any], number: int, told: Outcome) -> dict[str, Any]:
     """Return what should become of the address that was taken; issues and decisions are told."""
     made: dict[str, Any] = {}
 
     def refuse(field: str, code: str) -> None:
-        told.issues.append((f"billing.{field}", f"$.addresses[*].{field}", code))
+        told.issues.append((f"billing.{field}", f"$.addresses[{number}].{field}", code))
 
     def decide(field: str, decision: str) -> None:
         told.decisions.append((f"billing.{field}", decision))
@@ -397,18 +404,18 @@ def billing(address: Mapping[str, Any], told: Outcome) -> dict[str, Any]:
     return made
 
 
-def contract(agreed: Mapping[str, Any], told: Outcome) -> dict[str, Any]:
+def contract(agreed: Mapping[str, Any], number: int, told: Outcome) -> dict[str, Any]:
     """Return what should become of the contract that was taken; issues and decisions are told."""
     made: dict[str, Any] = {}
     try:
         made["number"] = lettered(agreed.get("number", NOTHING))
     except Wrong as wrong:
-        told.issues.append(("contract.number", "$.contracts[*].number", wrong.code))
+        told.issues.append(("contract.number", f"$.contracts[{number}].number", wrong.code))
     signed = agreed.get("signed", NOTHING)
     try:
         made["signed"] = None if missing(signed) else to_day(signed)
     except Wrong as wrong:
-        told.issues.append(("contract.signed", "$.contracts[*].signed", wrong.code))
+        told.issues.append(("contract.signed", f"$.contracts[{number}].signed", wrong.code))
     return made
 
 

@@ -65,14 +65,17 @@ def run(document: Path, module: ModuleType) -> int:
     ran, printed = 0, None
     for block in blocks(document.read_text(encoding="utf-8")):
         if is_tutorial and block.title:
-            printed = write(block)
+            printed = None
+            write(block)
         elif block.language == "python":
             ran, printed = ran + 1, executed(document, block, module)
         elif block.language == "text" and printed is not None:
             assert told(printed) == told(block.text), f"line {block.line}"
             printed = None
         else:
-            printed = enter(block) if is_tutorial else None
+            printed = None
+            if is_tutorial:
+                enter(block)
     return ran
 
 
@@ -100,10 +103,15 @@ def write(block: Block) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+ASK = "echo $?"
+"""After a command that may fail: prints its exit code."""
+
+
 def enter(block: Block) -> None:
     """Run the commands of a block in a shell; each prints what stands below it."""
     assert block.language == "console", f"line {block.line} is neither run nor written"
-    _, *entries = re.split(r"^\$ ", block.text, flags=re.MULTILINE)
+    first, *entries = re.split(r"^\$ ", block.text, flags=re.MULTILINE)
+    assert first == "", f"line {block.line} is no command"
     commands = [entry.partition("\n") for entry in entries]
     code = 0
     for (command, _, shown), (following, _, _) in pairwise([*commands, ("", "", "")]):
@@ -126,9 +134,6 @@ def enter(block: Block) -> None:
         )
         lines = "".join(f"{line}\n" for line in told(printed))
         assert re.fullmatch(pattern, lines), f"line {block.line}: {command}\n{printed}"
-
-
-ASK = "echo $?"
 
 
 @pytest.fixture
@@ -264,9 +269,10 @@ def test_a_tutorial_is_followed_in_its_order(tmp_path: Path, module: ModuleType)
         ("hello 3.…\n", "hello 2.…\n"),
         ("hello 3.…\n", "hello 3.\n"),
         ("hello 3.…\n...\nall", "hello 3.…all"),
-        ("...\nall", "...\nal"),
+        ("...\nall", "...\nll"),
         ("...\nall\n", "...\n\nall\nall\n"),
         ("$ true\n", "$ true\ntrue\n"),
+        ("```console\n$", "```console\nhello\n$"),
         ("$ true\n", "$ false\n"),
         ("$ true\n", "$ echo true\n"),
         ("$ echo $?\n1\n", "$ echo $?\n0\n"),
@@ -279,11 +285,14 @@ def test_a_tutorial_is_followed_in_its_order(tmp_path: Path, module: ModuleType)
         ("-import sys\n", "-import s\n"),
         ("-import sys\n", "+import sys\n"),
         ("-import sys\n", "import sys\n"),
+        ("-import sys\n", "@ a hunk\n-import sys\n"),
+        ("-import sys\n", "-nobody wrote this\n@@\n-import sys\n"),
         ('+print("hello")\n', '+print("bye")\n'),
         ('```text\nprint("hello")', '```text\nprint("bye")'),
         ("```text", "```"),
         ("```text", "```console\n$ true\n```\n```text"),
         ("```text", "```json"),
+        ("```text", '```text\nprint("hello")\nraise SystemExit(3)\n```\n```text'),
     ],
 )
 def test_a_tutorial_that_lies_is_found_out(

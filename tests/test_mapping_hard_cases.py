@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import enum
 import json
+import os
 import pickle
 import subprocess
 import sys
 import threading
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from syncsdk import Batch, MappingError, MemoryStore
+from syncsdk import INTEGER, Batch, MappingError, MemoryStore
 from syncsdk.mapping import (
     EARLIER,
     EMAIL,
@@ -58,8 +59,11 @@ from syncsdk.mapping import (
     to,
 )
 from syncsdk.mapping.support import cut
-from syncsdk.values import UNSET, Unset
+from syncsdk.protocols import Counts
+from syncsdk.values import UNSET, Fingerprints, Unset
 from tests.fakes import Pages, Upserts, pipeline
+
+ROOT = Path(__file__).parents[1]
 
 
 @define
@@ -280,7 +284,7 @@ def test_3_the_issue_names_the_element() -> None:
 
     with pytest.raises(MappingError) as caught:
         billed()({"addresses": [at("billing", "")]})
-    assert caught.value.issues[0].path == "$.addresses[*].city"
+    assert caught.value.issues[0].path == "$.addresses[0].city"
     assert caught.value.issues[0].field == "billing.city"
 
 
@@ -446,7 +450,45 @@ def test_11_two_spellings_of_a_name_are_one() -> None:
     assert m.map_batch([{"x": "Zoe\u0308"}]) == m.map_batch([{"x": "Zo\u00eb"}])
 
 
-# -- 13: odd characters ----------------------------------------------------------------
+# -- 12, 13: odd characters ------------------------------------------------------------
+
+
+def misread(value: str) -> str:
+    """Return what becomes of UTF-8 that is read as Windows-1252: mojibake."""
+    return value.encode().decode("cp1252")
+
+
+def odd(*values: str) -> dict[str, int]:
+    """Return what a profile finds odd about texts, and in how many of them."""
+    told = one(lambda x: text(x)).profile([{"x": value} for value in values])
+    return {each.what: each.times for each in told.paths["$.x"].findings}
+
+
+@pytest.mark.parametrize("honest", ["Zo\u00eb", "\u00a35 Ltd", "the dog\u2019s", "\u65e5\u672c"])
+def test_12_mojibake_is_told_once_and_twice_encoded_and_never_repaired(honest: str) -> None:
+    once = misread(honest)
+    twice = misread(once)
+    m = one(lambda x: text(x, max=80, over=REJECT))
+
+    assert odd(honest) == {}
+    assert odd(once, twice) == {"with mojibake": 2}
+    assert [m({"x": value}).y for value in (honest, once, twice)] == [honest, once, twice]
+    assert len({mark(m, {"x": value}) for value in (honest, once, twice)}) == 3
+
+
+@pytest.mark.parametrize(
+    "honest",
+    [
+        "S\u00c3O PAULO",
+        "AMANH\u00c3",
+        "\u201cTR\u00c2\u201d",
+        "\u00c2 \u00a35",
+        "Ma\u00f1ana \u00bb",
+    ],
+)
+def test_12_honest_capitals_are_no_mojibake(honest: str) -> None:
+    assert odd(honest) == {}
+    assert outcome(lambda x: text(x), honest) == honest
 
 
 @pytest.mark.parametrize(
@@ -671,6 +713,97 @@ def test_16_labels_keep_every_digit_and_take_nothing_odd(value: Any, expected: s
     assert outcome(lambda x: label("CRM-{}", x), value) == expected
 
 
+# -- 17: keys that come twice ----------------------------------------------------------
+
+
+@define
+class Keyed:
+    id: Any
+    name: str
+
+
+@define
+class Named:
+    name: str
+
+
+@mapping
+def named(s: Keyed) -> Named:
+    drop(s.id, why="the key")
+    return to(Named)(name=text(s.name, max=9, over=REJECT))
+
+
+def keyed(*pairs: tuple[Any, str], **columns: Any) -> tuple[list[dict[str, Any]], Batch]:
+    """Return records, and the batch that they come in."""
+    records = [{"id": key, "name": name} for key, name in pairs]
+    return records, Batch([key for key, _ in pairs], records, **columns)
+
+
+def test_17_identical_and_conflicting_keys_of_a_batch_are_written_once() -> None:
+    records, batch = keyed(
+        ("same", "Ada"),
+        ("differs", "old"),
+        ("same", "Ada"),
+        (7, "Bob"),
+        ("differs", "new"),
+        ("7", "Eve"),
+    )
+    sink, store = Upserts(), MemoryStore()
+    flow = pipeline(Pages(batch), sink, named, mapping_version=None)
+
+    first, again = flow.run(store), flow.run(store)
+
+    assert first.counts == Counts(read=6, created=3, superseded=3)
+    assert again.counts == Counts(read=6, unchanged=3, superseded=3)
+    assert sink.rows == {
+        ("same",): {"name": "Ada"},
+        ("differs",): {"name": "new"},
+        ("7",): {"name": "Eve"},
+    }
+    assert sorted(change.key for write in sink.writes for change in write) == sorted(sink.rows)
+    told = named.profile(records, key="id")
+    assert {each.kind: each.times for each in told.paths["$.id"].findings} == {"same_key": 3}
+    assert told.expect(duplicates=2) == [
+        "3 records have the key of an earlier one ($.id), expected at most 2."
+    ]
+
+
+def test_17_of_conflicting_records_the_newest_decides_even_if_it_is_refused() -> None:
+    _, batch = keyed(
+        ("a", "new"),
+        ("a", "old"),
+        ("b", "fits"),
+        ("b", "is too long"),
+        versions=["2", "1", "1", "2"],
+    )
+    sink, store = Upserts(), MemoryStore()
+
+    report = pipeline(Pages(batch, version=INTEGER), sink, named, mapping_version=None).run(store)
+
+    assert report.counts == Counts(read=4, created=1, superseded=2, dead=1)
+    assert sink.rows == {("a",): {"name": "new"}}
+    assert [(letter.key, letter.code) for letter in store.letters("test")] == [(("b",), "too_long")]
+
+
+def test_17_keys_that_only_look_alike_are_several_and_the_profile_says_so() -> None:
+    keys = ["Zo\u00eb", "Zoe\u0308", "ZO\u00cb", " Zo\u00eb", "7", "07"]
+    records, batch = keyed(*((key, f"n{at}") for at, key in enumerate(keys)))
+    sink = Upserts()
+
+    report = pipeline(Pages(batch), sink, named, mapping_version=None).run(MemoryStore())
+
+    assert report.counts == Counts(read=6, created=6)
+    assert sink.rows == {(key,): {"name": f"n{at}"} for at, key in enumerate(keys)}
+    (found,) = (
+        each
+        for each in named.profile(records, key="id").paths["$.id"].findings
+        if each.kind.endswith("_key")
+    )
+    assert (found.kind, found.times) == ("alike_key", 3)
+    assert found.what == "with a key that looks like an earlier one"
+    assert [shown for shown, _ in found.samples] == ["' Zo\u00eb'", "'ZO\u00cb'", "'Zoe\\u0308'"]
+
+
 # -- 18: JSON as it comes --------------------------------------------------------------
 
 
@@ -828,6 +961,78 @@ def test_21_out_of_memory_is_not_an_issue() -> None:
     assert issue.code == "step_failed"
 
 
+def branching() -> None:
+    @mapping
+    def m(s: Value) -> Value:
+        if s.y is None:
+            return to(Value)(y=constant("none"))
+        return to(Value)(y=text(s.y))
+
+
+def either() -> None:
+    @mapping
+    def m(s: Value) -> Value:
+        return to(Value)(y=text(s.y or ""))
+
+
+def matching() -> None:
+    @mapping
+    def m(s: Value) -> Value:
+        match s.y:
+            case None:
+                return to(Value)(y=constant("none"))
+        return to(Value)(y=text(s.y))
+
+
+def looping() -> None:
+    @mapping
+    def m(s: Value) -> Value:
+        return to(Value)(y=constant([str(each) for each in s.y]))
+
+
+def formatting() -> None:
+    @mapping
+    def m(s: Value) -> Value:
+        return to(Value)(y=text(f"{s.y}"))
+
+
+STRAIGHT = (
+    "a mapping is a straight line of rules, and {}. Decide with rules, in a @step, or in two "
+    "mappings"
+)
+
+
+@pytest.mark.parametrize(
+    ("define_it", "message"),
+    [
+        (branching, STRAIGHT.format("it branches or loops")),
+        (either, STRAIGHT.format("it branches or loops")),
+        (matching, STRAIGHT.format("it branches or loops")),
+        (looping, STRAIGHT.format("it loops")),
+        (
+            formatting,
+            "$.y is looked at, and there is no value yet: hand it to a rule, a @step or another "
+            "mapping. Name rules and hand them fields of the source; what needs a look at a value "
+            "is a @step",
+        ),
+    ],
+)
+def test_22_what_looks_at_a_value_is_refused(define_it: Any, message: str) -> None:
+    with pytest.raises(MappingDefinitionError) as caught:
+        define_it()
+
+    assert message in [f"{each.message}. {each.remedy}" for each in caught.value.problems]
+
+
+def test_22_a_name_for_a_field_is_allowed() -> None:
+    @mapping
+    def m(s: Value) -> Value:
+        name = s.y
+        return to(Value)(y=text(name))
+
+    assert m({"y": " a "}) == Value("a")
+
+
 def test_23_threads_share_a_mapping_and_count_exactly() -> None:
     m = one(lambda x: text(x, max=3, over=TRUNCATE, why="x"))
     records = [{"x": "abcdef"}, {"x": "ab"}] * 500
@@ -843,6 +1048,106 @@ def test_23_threads_share_a_mapping_and_count_exactly() -> None:
         thread.join()
 
     assert seen == [500] * 160
+
+
+# -- 24: fingerprints ------------------------------------------------------------------
+
+
+@define
+class Both:
+    a: Any
+    b: Any
+
+
+@mapping
+def both(s: Both) -> Both:
+    return to(Both)(a=keep(s.a), b=keep(s.b))
+
+
+@mapping
+def read(s: Both) -> Both:
+    return to(Both)(
+        a=decimal(s.a, places=2, rounding=HALF_EVEN, floats=SHORTEST),
+        b=instant(s.b, zone=REQUIRED),
+    )
+
+
+@define
+class Left:
+    y: str | Unset | None
+
+
+@mapping
+def left(s: One) -> Left:
+    return to(Left)(y=text(s.x, absent=LEAVE, null=NULL, empty=""))
+
+
+def mark(mapper: TypedMapper[Any, Any], record: Any) -> str:
+    """Return the fingerprint of what becomes of a record."""
+    (row,) = mapper.map_batch([record])
+    return Fingerprints(mapper.fields).of(row).hex()
+
+
+INDIA = NOON.astimezone(timezone(timedelta(hours=5, minutes=30)))
+ALIKE: list[tuple[TypedMapper[Any, Any], list[Any]]] = [
+    (both, [{"a": "ab", "b": "c"}, {"b": "c", "a": "ab"}]),
+    (both, [{"a": {"x": 1, "y": 2}, "b": ""}, {"a": {"y": 2, "x": 1}, "b": ""}]),
+    (both, [{"a": [{"x": 1, "y": {}}], "b": ""}, {"a": [{"y": {}, "x": 1}], "b": ""}]),
+    (both, [{"a": "abc", "b": "abc"}, {"a": sys.intern("abc"), "b": "".join(["ab", "c"])}]),
+    (both, [{"a": [1000, 1000], "b": 1000}, {"a": [500 * 2, 10**3], "b": int("1000")}]),
+    (both, [{"a": Decimal(x), "b": 0} for x in ("1.5", "1.50", "15E-1", "0.15e1")]),
+    (both, [{"a": Decimal(x), "b": 0} for x in ("0", "-0.00", "0E+9")]),
+    (both, [{"a": x, "b": 0} for x in (NOON, INDIA)]),
+    (read, [{"a": x, "b": NOON} for x in ("1.5", "1.50", " +1.500", 1.5, Decimal("15E-1"))]),
+    (read, [{"a": 0, "b": x} for x in (NOON, INDIA, "2026-03-29t12:00:00z", INDIA.isoformat())]),
+    (left, [{"x": "Zo\u00eb"}, {"x": "Zoe\u0308"}, {"x": " Zo\u00eb\u200b"}]),
+]
+"""Records of a mapping that become the same."""
+APART: list[tuple[TypedMapper[Any, Any], list[Any]]] = [
+    (left, [{"x": None}, {"x": ""}, {}, {"x": "None"}, {"x": "UNSET"}, {"x": "null"}]),
+    (both, [{"a": "ab", "b": "c"}, {"a": "a", "b": "bc"}, {"a": "abc", "b": ""}]),
+    (both, [{"a": "", "b": "abc"}, {"a": "c", "b": "ab"}, {"a": ["ab", "c"], "b": ""}]),
+    (both, [{"a": x, "b": 0} for x in ("1", 1, True, 1.0, Decimal(1), [1], {"1": 1}, b"1")]),
+    (both, [{"a": x, "b": 0} for x in (0, False, "", None, [], {}, "0", b"")]),
+    (both, [{"a": x, "b": 0} for x in (NOON, NOON.replace(tzinfo=None), NOON.date())]),
+    (both, [{"a": x, "b": 0} for x in (NOON, NOON.isoformat(), "2026-03-29T12:00:00Z")]),
+    (both, [{"a": Decimal(x), "b": 0} for x in ("1.5", "1.50000000000000000000000000001", "15")]),
+]
+"""Records of a mapping that all become something else."""
+
+
+def marks() -> list[list[str]]:
+    return [[mark(mapper, each) for each in records] for mapper, records in ALIKE + APART]
+
+
+def test_24_what_means_the_same_has_one_fingerprint() -> None:
+    assert [len(set(each)) for each in marks()[: len(ALIKE)]] == [1] * len(ALIKE)
+
+
+def test_24_what_means_something_else_has_another_fingerprint() -> None:
+    found = marks()[len(ALIKE) :]
+
+    assert [len(set(each)) for each in found] == [len(records) for _, records in APART]
+
+
+def test_24_a_batch_has_the_fingerprints_of_its_records() -> None:
+    for mapper, records in ALIKE + APART:
+        rows = mapper.map_batch(records)
+        together = [each.hex() for each in Fingerprints(mapper.fields).of_all(rows)]  # type: ignore[union-attr]
+        assert together == [mark(mapper, record) for record in records]
+
+
+@pytest.mark.parametrize("seed", ["0", "1", "random"])
+def test_24_fingerprints_are_the_same_in_another_process(seed: str) -> None:
+    # test_mapping_golden holds them against those of every Python.
+    told = subprocess.check_output(
+        [sys.executable, "-c", f"from {__name__} import marks; print(marks())"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+        text=True,
+    )
+
+    assert told == f"{marks()}\n"
 
 
 # -- 25: what the digest sees ----------------------------------------------------------
@@ -870,9 +1175,6 @@ def test_25_a_table_a_step_and_a_nested_rule_are() -> None:
     assert billed().digest != billed(several=LAST).digest
 
 
-# -- The other rules -------------------------------------------------------------------
-
-
 def test_25_a_table_that_a_step_looks_things_up_in_is() -> None:
     def digest(table: dict[str, str] | None) -> str:
         @step(version="1", tables=table and {"Spellings": table})
@@ -888,6 +1190,9 @@ def test_25_a_table_that_a_step_looks_things_up_in_is() -> None:
 
     assert digest({"a": "A"}) == digest({"a": "A"})
     assert len({digest(None), digest({"a": "A"}), digest({"a": "B"}), digest({"b": "A"})}) == 4
+
+
+# -- The other rules -------------------------------------------------------------------
 
 
 def test_join_takes_what_is_there() -> None:
@@ -1144,12 +1449,11 @@ def test_the_digest_is_the_same_in_another_process() -> None:
         "from tests.test_mapping_hard_cases import flat, touched, place;"
         "print(flat.digest, touched.digest, place.digest)"
     )
-    root = Path(__file__).parents[1]
     told = {
         subprocess.check_output(
             [sys.executable, "-c", code_],
-            cwd=root,
-            env={"PYTHONHASHSEED": seed, "PATH": "", "PYTHONPATH": str(root)},
+            cwd=ROOT,
+            env={"PYTHONHASHSEED": seed, "PATH": "", "PYTHONPATH": str(ROOT)},
         ).decode()
         for seed in ("1", "2")
     }
@@ -1270,6 +1574,23 @@ def test_a_shared_rule_runs_for_the_field_that_comes_to_it_first() -> None:
     for x, first in (None, "x"), ("a", "y"):
         found = m.explain({"x": x, "y": "long"}).issues
         assert [(each.field, each.code) for each in found] == [(first, "too_long")]
+
+
+def test_a_constant_may_leave_its_field_alone() -> None:
+    @define
+    class Alone:
+        y: str | Unset
+        z: str | None
+
+    globals().update(Alone=Alone)
+
+    @mapping
+    def m(s: Value) -> Alone:
+        drop(s.y, why="x")
+        return to(Alone)(y=constant(UNSET), z=constant(None))
+
+    assert m({"y": "a"}) == Alone(y=UNSET, z=None)
+    assert m.map_batch([{"y": "a"}]) == [(UNSET, None)]
 
 
 def test_a_whole_record_that_a_step_takes_is_masked_if_anything_in_it_is_sensitive() -> None:

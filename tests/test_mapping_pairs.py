@@ -1,11 +1,12 @@
-"""There and back."""
+"""There and back; check 18 of a definition."""
 
 from __future__ import annotations
 
 import enum
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from attrs import define, field
@@ -19,9 +20,11 @@ from syncsdk.mapping import (
     MappingDefinitionError,
     about,
     code,
+    constant,
     decimal,
     drop,
     instant,
+    label,
     mapping,
     pair,
     text,
@@ -80,18 +83,21 @@ def forward(s: Here) -> There:
 
 
 @define
-class Back(Here):
-    pass
+class State:
+    two: Two
 
 
-def backward(table: Any) -> Any:
-    from syncsdk.mapping import constant, label
+@define
+class Word:
+    word: Literal["open", "done"]
 
+
+def backward(table: Any, never: Any = (Six.TALKING,)) -> Any:
     @mapping
     def m(s: There) -> Here:
         return to(Here)(
             name=text(s.title),
-            status=code(s.state, table, unknown=REJECT, never=[Six.TALKING]),
+            status=code(s.state, table, unknown=REJECT, never=never),
             total=label("{}", s.amount),  # type: ignore[arg-type]
             since=label("{}", s.start),  # type: ignore[arg-type]
             note=text(s.note, missing=NULL),
@@ -105,20 +111,81 @@ def backward(table: Any) -> Any:
 BACK = {Two.OPEN: Six.LEAD, Two.DONE: Six.WON}
 
 
-def test_tables_that_do_not_lead_back_are_declared() -> None:
+def told(*arguments: Any, **named: Any) -> list[str]:
+    """Return what a user reads of each problem, but for its place."""
     with pytest.raises(MappingDefinitionError) as caught:
-        pair(forward, backward(BACK))
-
-    (problem,) = caught.value.problems
-    assert "of the options of status these do not come back as they were: 'talking'" in str(problem)
-    pair(forward, backward(BACK), lossy={"status": "two states only"})
+        pair(*arguments, **named)
+    assert [problem.where.file for problem in caught.value.problems] == [__file__]
+    return [f"{problem.message}. {problem.remedy}" for problem in caught.value.problems]
 
 
-def test_a_pair_stands_between_the_same_classes() -> None:
-    with pytest.raises(MappingDefinitionError, match="does not lead from There back to Here"):
-        pair(forward, forward)
-    with pytest.raises(MappingDefinitionError, match="nope is declared lossy"):
-        pair(forward, backward(BACK), lossy={"nope": "x", "status": "y"})
+@pytest.mark.parametrize(
+    ("table", "never", "lost"),
+    [
+        (BACK, [Six.TALKING], "'talking'"),
+        ({Two.OPEN: Six.TALKING, Two.DONE: Six.WON}, [Six.LEAD], "'lead'"),
+        ({Two.OPEN: Six.WON, Two.DONE: Six.LEAD}, [Six.TALKING], "'lead', 'talking', 'won'"),
+    ],
+)
+def test_18_paired_tables_invert_each_other_or_are_listed(
+    table: Any, never: Any, lost: str
+) -> None:
+    back = backward(table, never)
+
+    for lossy in {}, {"name": "cut"}:
+        assert told(forward, back, lossy=lossy) == [
+            f"of the options of status these do not come back as they were: {lost}. Mend the table "
+            "of m, or declare lossy={'status': ...}"
+        ]
+    pair(forward, back, lossy={"status": "two states only"})
+
+
+def test_18_tables_that_invert_each_other_need_no_listing() -> None:
+    @mapping
+    def there(s: State) -> Word:
+        return to(Word)(word=code(s.two, {Two.OPEN: "open", Two.DONE: "done"}, unknown=REJECT))
+
+    @mapping
+    def back(s: Word) -> State:
+        return to(State)(two=code(s.word, {"done": Two.DONE, "open": Two.OPEN}, unknown=REJECT))
+
+    assert pair(there, back).check([{"two": "O"}, {"two": "D"}]).faithful
+
+
+def test_18_a_table_without_a_way_back_is_told_with_its_line() -> None:
+    @mapping
+    def back(s: There) -> Here:
+        drop(s.state, why="it is not told")
+        return to(Here)(
+            name=text(s.title),
+            status=constant(Six.LEAD),
+            total=label("{}", s.amount),  # type: ignore[arg-type]
+            since=label("{}", s.start),  # type: ignore[arg-type]
+            note=text(s.note, missing=NULL),
+            secret=text(s.secret, missing=NULL),
+            tags=constant([]),
+        )
+
+    with pytest.raises(MappingDefinitionError) as caught:
+        pair(forward, back)
+
+    lines = Path(__file__).read_text("utf-8").splitlines()
+    line = 1 + next(at for at, line in enumerate(lines) if "state=code(" in line)
+    assert str(caught.value).splitlines()[:2] == [
+        "the mapping forward and back has 1 problem:",
+        f"  {__file__}:{line}: of the options of status these do not come back as they were: "
+        "'lead', 'talking', 'won'. Mend the table of back, or declare lossy={'status': ...}",
+    ]
+
+
+def test_18_a_pair_stands_between_the_same_classes() -> None:
+    assert told(forward, forward) == [
+        "forward does not lead from There back to Here. Pair mappings between the same two classes"
+    ]
+    assert told(forward, backward(BACK), lossy={"nope": "x", "status": "y"}) == [
+        "nope is declared lossy, and Here has no such field. It has name, status, total, since, "
+        "note, secret, tags"
+    ]
 
 
 def record(**changed: Any) -> dict[str, Any]:
@@ -180,3 +247,68 @@ def test_what_comes_back_changed_is_told() -> None:
 )
 def test_values_are_alike_if_they_mean_the_same(before: Any, after: Any, same: bool) -> None:
     assert alike(before, after) is same
+
+
+def test_18_the_way_back_is_looked_at_as_well() -> None:
+    @define
+    class Three:
+        word: Literal["open", "done", "old"]
+
+    globals().update(Three=Three)
+
+    @mapping
+    def there(s: State) -> Three:
+        table = {Two.OPEN: "open", Two.DONE: "done"}
+        return to(Three)(word=code(s.two, table, unknown=REJECT, never=["old"]))  # type: ignore[arg-type]
+
+    @mapping
+    def back(s: Three) -> State:
+        table = {"open": Two.OPEN, "done": Two.DONE, "old": Two.DONE}
+        return to(State)(two=code(s.word, table, unknown=REJECT))
+
+    assert told(there, back) == [
+        "of the options of word these do not come back as they were: 'old'. Mend the table of "
+        "there, or declare lossy={'two': ...}"
+    ]
+    pair(there, back, lossy={"two": "old is done"})
+
+
+def test_18_tables_of_nested_records_are_looked_at() -> None:
+    @define
+    class Here2:
+        it: State
+
+    @define
+    class There2:
+        it: Word
+
+    globals().update(Here2=Here2, There2=There2)
+
+    @mapping
+    def word(s: State) -> Word:
+        return to(Word)(word=code(s.two, {Two.OPEN: "open", Two.DONE: "done"}, unknown=REJECT))
+
+    @mapping
+    def state(s: Word) -> State:
+        return to(State)(two=code(s.word, {"open": Two.DONE, "done": Two.OPEN}, unknown=REJECT))
+
+    @mapping
+    def there(s: Here2) -> There2:
+        return to(There2)(it=word(s.it))  # type: ignore[arg-type]
+
+    @mapping
+    def back(s: There2) -> Here2:
+        return to(Here2)(it=state(s.it))  # type: ignore[arg-type]
+
+    assert told(there, back) == [
+        "of the options of it.two these do not come back as they were: 'O', 'D'. Mend the table of "
+        "back, or declare lossy={'it': ...}"
+    ]
+
+
+def test_18_what_is_lossy_has_a_reason() -> None:
+    back = backward(BACK, [Six.TALKING])
+
+    assert told(forward, back, lossy={"status": " "}) == [
+        "status is declared lossy, and no reason is given. Say why: lossy={'status': \"...\"}"
+    ]

@@ -90,26 +90,47 @@ def assert_approved(mapper: TypedMapper[Any, Any]) -> None:
     Raises:
         AssertionError: with who approved what, and the lines of the document that differ.
     """
+    __tracebackhide__ = True
     told = approval(mapper)
+    why = unapproved(mapper)
+    if why is not None:
+        changed = differences(mapper) if told is not None and told.mapping == _name(mapper) else []
+        raise AssertionError("\n".join([why, *(changed or [])]))
+
+
+def unapproved(mapper: TypedMapper[Any, Any]) -> str | None:
+    """Return why a mapping is not what was approved, in a sentence; None if it is.
+
+    Never raises: a report of a run tells it.
+    """
     how = "Have it read and run `syncsdk approve`"
+    try:
+        told = approval(mapper)
+    except (ConfigurationError, OSError) as error:
+        return f"the approval of {_name(mapper)} cannot be read: {error}"
     if told is None:
-        raise AssertionError(f"{_name(mapper)} was never approved. {how}")
+        return f"{_name(mapper)} was never approved. {how}"
     if told.mapping != _name(mapper):
-        raise AssertionError(
+        return (
             f"{_path(mapper).name} is the approval of {told.mapping}, and not of {_name(mapper)}. "
             f"{how}"
         )
     if told.digest != mapper.digest:
-        raise AssertionError(
-            f"{_name(mapper)} is not what {told.who} ({told.role}) approved on {told.date}. {how}\n"
-            + "\n".join(differences(mapper))
+        return (
+            f"{_name(mapper)} is not what {told.who} ({told.role}) approved on {told.date}. {how}"
         )
+    return None
 
 
-def differences(mapper: TypedMapper[Any, Any]) -> list[str]:
-    """Return the lines of the document that are not as they were approved, after ``-`` or ``+``."""
+def differences(mapper: TypedMapper[Any, Any]) -> list[str] | None:
+    """Return the lines of the document that are not as they were approved, after ``-`` or ``+``.
+
+    None if no document was approved.
+    """
     path = _path(mapper).with_suffix(".md")
-    before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    if not path.exists():
+        return None
+    before = path.read_text(encoding="utf-8").splitlines()
     after = document(mapper, "md").splitlines()
     lines = difflib.unified_diff(before, after, lineterm="", n=0)
     return [line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")]

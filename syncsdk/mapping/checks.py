@@ -99,7 +99,9 @@ def _made(made: Made, prefix: str) -> Iterator[Problem]:
                 yield Problem(
                     rule.where,
                     f"{prefix}{name} takes {its.words}, and is given {rule.kind.__name__}",
-                    f"Give it to({its.words})(...)",
+                    f"Give it a rule that yields {its.words}"
+                    if its.nested is None
+                    else f"Give it to({its.nested.__name__})(...)",
                 )
         elif isinstance(rule, Rule):
             rules = list(questions(rule))
@@ -109,6 +111,12 @@ def _made(made: Made, prefix: str) -> Iterator[Problem]:
                 for each in rules:
                     yield from _settings(each)
                 yield from _fits(rule, its, f"{prefix}{name}")
+        elif rule is ...:
+            yield Problem(
+                made.where,
+                f"{prefix}{name} of {target.kind.__name__} is not decided yet",
+                "Give it a rule in place of the three dots; LEAVE says that it is left alone",
+            )
         else:
             yield Problem(
                 made.where,
@@ -254,6 +262,14 @@ def _fits(rule: Rule, its: Field, name: str) -> Iterator[Problem]:
 
 def _takes(value: Any, its: Field, name: str, rule: Rule) -> Iterator[Problem]:
     """Yield what is wrong with a constant that may stand in a field."""
+    if getattr(type(value), "__repr__", None) is object.__repr__:
+        yield Problem(
+            rule.where,
+            f"{name} may be given a value of type {_kind(value)}, which says something else in "
+            "each process",
+            "Give a constant that has a text of its own",
+        )
+        return
     if its.options is not None and not its.many:
         if value not in its.options or type(value) not in {type(option) for option in its.options}:
             yield Problem(
@@ -508,24 +524,30 @@ def _unsound(pattern: str) -> str | None:
             tree = parser.parse(pattern)
         except re.error as error:
             return f"is no regular expression ({error})"
-    return "repeats a repetition, which some texts make endless" if _nested(tree, False) else None
+    return "repeats a repetition, which some texts make endless" if _nested(tree, 1) else None
 
 
-def _nested(tree: Any, repeated: bool) -> bool:
+def _nested(tree: Any, times: int) -> bool:
+    """Return whether a text may be read in too many ways by what is repeated ``times``."""
     for op, argument in tree:
         name = str(op)
         if name in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
-            _, high, inner = argument
-            endless = int(high) > 1000
-            if repeated and endless and not _fenced(tree):
+            low, high, inner = int(argument[0]), int(argument[1]), argument[2]
+            if times > 1 and low != high and times * high > 1000 and not _fenced(tree):
                 return True
-            if _nested(inner, repeated or endless):
+            if _nested(inner, times * max(high, 1)):
                 return True
         elif name == "SUBPATTERN":
-            if _nested(argument[-1], repeated):
+            if _nested(argument[-1], times):
                 return True
         elif name == "BRANCH":
-            if any(_nested(branch, repeated) for branch in argument[1]):
+            starts = [
+                str(branch[0]) if len(branch) and _fenced(branch) else "" for branch in argument[1]
+            ]
+            told_apart = "" not in starts and len(set(starts)) == len(starts)
+            if (times > 1000 and not told_apart) or any(
+                _nested(each, times) for each in argument[1]
+            ):
                 return True
     return False
 

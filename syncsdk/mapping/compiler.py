@@ -151,7 +151,7 @@ class _Emitter:
 
     def output(self, value: Any) -> str:
         """Return an expression for a constant of the destination."""
-        if self.wire and isinstance(value, enum.Enum):
+        if self.wire and isinstance(value, enum.Enum) and value is not UNSET:
             value = value.value
         return self.constant(value)
 
@@ -674,7 +674,7 @@ class _Emitter:
             self._depth -= 1
             with self.block(f"if {element} is not None:"):
                 self.put(f"{into} = {inner}({element}, hits)")
-                self._unwrap(into, "'[*]'")
+                self._unwrap(into, f"number_of({element}, {v})")
 
     def chosen(
         self, source: Place, settings: Mapping[str, Any], v: str, element: str, into: str
@@ -835,6 +835,7 @@ _SUPPORT: Final = (
     "is_blank",
     "length",
     "note",
+    "number_of",
     "pick",
     "reach",
     "refused",

@@ -64,10 +64,13 @@ class MappingDefinitionError(ConfigurationError):
     def __init__(self, name: str, found: Sequence[Problem]) -> None:
         listed = "".join(f"\n  {problem}" for problem in found)
         super().__init__(
-            f"the mapping {name} has {len(found)} problem{'s'[: len(found) > 1]}:{listed}\n",
+            f"the mapping {name} has {len(found)} problem{'s'[: len(found) > 1]}:{listed}",
             remedy="Decide each of them, then import the module again",
         )
         self.problems = tuple(found)
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.remedy}"
 
 
 @frozen
@@ -184,6 +187,15 @@ class TypedMapper(Generic[S, D]):
         rows = json.dumps(described(self.read), sort_keys=True, ensure_ascii=True)
         return blake2b(rows.encode(), digest_size=16, person=b"syncsdk-mapping").hexdigest()
 
+    @property
+    def unapproved(self) -> str | None:
+        """A sentence if it names an approval, and is not what was approved; else None."""
+        if self.approved is None:
+            return None
+        from .approval import unapproved
+
+        return unapproved(self)
+
     @cached_property
     def _wire(self) -> Compiled:
         return compiled(self.name, self.read, wire=True)
@@ -268,12 +280,13 @@ class TypedMapper(Generic[S, D]):
         format: Literal["md", "csv", "html"],
         *,
         examples: Sequence[Any] = (),
+        profile: Profile | None = None,
         date: date | None = None,
     ) -> str:
         """Return what it decides, for who signs it; see :func:`~.document.document`."""
         from .document import document
 
-        return document(self, format, examples=examples, date=date)
+        return document(self, format, examples=examples, profile=profile, date=date)
 
     def profile(self, records: Iterable[Any], **how: Any) -> Profile:
         """Return what records hold and what it makes of them; see :func:`~.profile.profile`."""
@@ -566,6 +579,8 @@ def _asked(asked: Any) -> Any:
 def _value(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | str):
         return value
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, list | tuple):
         return [_value(each) for each in value]
+    if isinstance(value, set | frozenset):
+        return sorted(map(_value, value), key=repr)
     return {type(value).__name__: str(raw_option(value))}

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, TypeAlias
 
 from attrs import define, field, frozen
 
@@ -23,9 +23,12 @@ from .checks import Problem
 from .mapper import MappingDefinitionError, TypedMapper
 from .rules import related
 from .shapes import raw_option, shape
-from .tracing import Place, Rule, places_of, questions
+from .tracing import Rule, places_of, questions
 
 __all__ = ["Pair", "Return", "pair"]
+
+
+_Names: TypeAlias = tuple[str, ...]
 
 
 @define
@@ -183,36 +186,56 @@ def _problems(made: Pair) -> Iterator[Problem]:
             "Pair mappings between the same two classes",
         )
         return
-    for name in made.lossy:
+    for name, why in made.lossy.items():
+        if not why.strip():
+            yield Problem(
+                made.forward.where,
+                f"{name} is declared lossy, and no reason is given",
+                f'Say why: lossy={{{name!r}: "..."}}',
+            )
         if name not in made.forward.read.source.fields:
             yield Problem(
                 made.forward.where,
                 f"{name} is declared lossy, and {here} has no such field",
                 f"It has {', '.join(made.forward.read.source.fields)}",
             )
-    back = _tables(made.backward)
-    for (source, target), (table, rule) in _tables(made.forward).items():
-        returning, _ = back.get((target, source), ({}, rule))
-        lost = [option for option, became in table.items() if returning.get(became) != option]
-        if lost and source not in made.lossy:
-            shown = ", ".join(map(repr, lost))
+    there_and_back = _tables(made.forward), _tables(made.backward)
+    seen = set[tuple[_Names, _Names]]()
+    for way, (tables, others) in enumerate((there_and_back, there_and_back[::-1])):
+        other = (made.backward, made.forward)[way]
+        for (source, target), (table, rule) in tables.items():
+            returning, _ = others.get((target, source), ({}, rule))
+            lost = [option for option, became in table.items() if returning.get(became) != option]
+            field = (source, target)[way][0]
+            if not lost or field in made.lossy or (target, source) in seen:
+                continue
+            seen.add((source, target))
             yield Problem(
                 rule.where,
-                f"of the options of {source} these do not come back as they were: {shown}",
-                f"Mend the table of {made.backward.name}, or declare lossy={{{source!r}: ...}}",
+                f"of the options of {'.'.join(source)} these do not come back as they were: "
+                + ", ".join(map(repr, lost)),
+                f"Mend the table of {other.name}, or declare lossy={{{field!r}: ...}}",
             )
 
 
-def _tables(of: TypedMapper[Any, Any]) -> dict[tuple[str, str], tuple[dict[Any, Any], Rule]]:
+_Table: TypeAlias = dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[dict[Any, Any], Rule]]
+
+
+def _tables(of: TypedMapper[Any, Any], here: _Names = (), there: _Names = ()) -> _Table:
     """Return the tables of options by the fields that they lead from and to."""
-    found: dict[tuple[str, str], tuple[dict[Any, Any], Rule]] = {}
+    found: _Table = {}
     for name in shape(of.read.made.kind).fields:
         for rule in questions(of.read.made.values.get(name)):
-            ends = [place for place in places_of(rule) if isinstance(place, Place)]
-            if rule.kind == "code" and len(ends) == 1:
+            ends = list(places_of(rule))
+            if len(ends) != 1:
+                continue
+            source, target = (*here, *ends[0].names), (*there, name)
+            if rule.kind == "code" and source:
                 table = {
                     raw_option(key): raw_option(related(option).option)
                     for key, option in rule.settings["table"].items()
                 }
-                found[ends[0].names[0], name] = table, rule
+                found[source, target] = table, rule
+            elif "mapping" in rule.settings:
+                found |= _tables(rule.settings["mapping"], source, target)
     return found

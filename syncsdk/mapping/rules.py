@@ -15,6 +15,7 @@ import enum
 import functools
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -222,8 +223,12 @@ def _rule(kind: str, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Any:
 def made(
     kind: str, inputs: Sequence[Any], settings: Mapping[str, Any], where: tracing.Where
 ) -> Any:
-    """Return a rule; settings that are None were not given."""
-    given = {name: value for name, value in settings.items() if value is not None}
+    """Return a rule; settings that are None were not given, and sets have no order."""
+    given = {
+        name: tuple(sorted(value, key=repr)) if isinstance(value, set | frozenset) else value
+        for name, value in settings.items()
+        if value is not None
+    }
     return Rule(kind, inputs_of(inputs), given, where)
 
 
@@ -794,11 +799,21 @@ def step(
             change of one changes the mapping's digest.
 
     Raises:
-        ConfigurationError: the function has no docstring, which is its line in the
-            document.
+        ConfigurationError: it has no version, or the function no docstring, which is its line
+            in the document; with ``python -OO`` none has.
     """
 
     def made(function: Callable[P, T]) -> Step[P, T]:
+        if not version.strip():
+            raise ConfigurationError(
+                f"the step {function.__name__} has no version",
+                remedy='Begin with version="1", and change it whenever it might answer otherwise',
+            )
+        if sys.flags.optimize > 1:
+            raise ConfigurationError(
+                "docstrings are stripped, and those of steps stand in the document (python -OO)",
+                remedy="Run Python without -OO; -O is fine",
+            )
         if not (function.__doc__ or "").strip():
             raise ConfigurationError(
                 f"the step {function.__name__} has no docstring",

@@ -175,6 +175,14 @@ def pick(elements: Sequence[Any], key: Callable[[Any], Any]) -> Any:
     return min(elements, key=lambda element: _rank(key(element)))
 
 
+def number_of(element: Any, elements: Sequence[Any]) -> str:
+    """Return which element of a list one is, as in a path: ``[2]``."""
+    for number, each in enumerate(elements):
+        if each is element:
+            return f"[{number}]"
+    return "[*]"
+
+
 def _rank(value: Any) -> tuple[int, Any]:
     """Return what sorts values of several types: true and false, numbers, text, the rest."""
     if isinstance(value, bool):

@@ -14,6 +14,7 @@ import enum
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
+from unicodedata import category
 
 from syncsdk.values import UNSET
 
@@ -88,11 +89,16 @@ def shown(value: Any) -> str:
         same = str(value.value).casefold() == value.name.casefold()
         return str(value.value) if same else f"{value.name} ({value.value})"
     if isinstance(value, str):
-        return "“" + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in value) + "”"
+        return "“" + "".join(ascii(c)[1:-1] if _hidden(c) else c for c in value) + "”"
     if isinstance(value, bool | datetime.date):
         return str(value).lower() if isinstance(value, bool) else value.isoformat()
     plain = isinstance(value, float | Decimal) or (isinstance(value, int) and abs(value) < 10**99)
     return str(value) if plain else "an empty list" if value == [] else said(value)
+
+
+def _hidden(character: str) -> bool:
+    """Return whether nobody sees a character; the same in every version of Unicode."""
+    return character != " " and category(character) in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp", "Zs")
 
 
 def _limit(rule: Rule) -> str:
@@ -237,7 +243,8 @@ def lost_by(rule: Rule) -> Iterator[str]:
         yield "upper and lower case"
     if its.get("keep"):
         yield f"all characters but {its['keep']}"
-    whole = all(isinstance(each, Place) and each.field.kinds == (int,) for each in rule.inputs)
+    places = [each for each in rule.inputs if isinstance(each, Place) and each.steps]
+    whole = [each.field.kinds for each in places] == [(int,)]
     if rule.kind == "decimal" and not whole:
         yield f"digits beyond {its['places']} decimal places"
     if rule.kind in _OTHERS:
