@@ -23,6 +23,7 @@ from syncsdk import (
     SQLiteStore,
     TransientError,
 )
+from syncsdk.mapping.approval import assert_approved
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "docs" / "examples" / "licences"
@@ -199,6 +200,61 @@ def test_every_spelling_names_a_known_licence_and_none_names_two() -> None:
     assert set(licences.SPELLINGS) <= set(licences.FAMILY)
     assert listed == [" ".join(name.split()).lower() for name in listed]
     assert not {name for name in listed if licences.spdx_of(name) is None}
+
+
+# -- What is signed --------------------------------------------------------------------
+
+
+def test_document_and_profile_are_what_the_packages_make_of_them(tmp_path: Path) -> None:
+    app(tmp_path, "--document", "--site", str(PACKAGES))
+
+    for name in ("licence_row.html", "licence_row.profile.txt"):
+        assert (tmp_path / name).read_bytes() == (EXAMPLE / name).read_bytes(), (
+            f"write it again: python docs/examples/licences {EXAMPLE} --document --site {PACKAGES}"
+        )
+
+
+def test_no_name_or_address_of_a_person_stands_in_what_is_signed() -> None:
+    people = ("Lovelace", "example.com", "Keeper", "Müller", "שרה", "Fox", "Somebody")
+    names = ("licence_row.html", "licence_row.profile.txt", "licence_row.approved.md")
+    for name in names:
+        text = (EXAMPLE / name).read_text("utf-8")
+        assert not [each for each in people if each in text], name
+
+
+@pytest.mark.parametrize("name", ["licence_row", "mended_row"])
+def test_the_mapping_is_what_was_approved(name: str) -> None:
+    assert_approved(getattr(licences, name))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shown"),
+    [
+        ('"EPL-2.0": "eclipse', '"EPL-2.0": "epl|eclipse', "“epl\\|eclipse public license"),
+        ("            max=80,", "            max=79,", "at most 79 characters"),
+        ("LGPL-3.0-or-later MPL-2.0", "LGPL-3.0-or-later", "LGPL-3.0-or-later” | “weak”"),
+    ],
+)
+def test_a_changed_mapping_needs_a_new_approval(
+    before: str, after: str, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (EXAMPLE / "licences.py").read_text("utf-8")
+    assert before in text
+    (tmp_path / "licences.py").write_text(text.replace(before, after), encoding="utf-8")
+    for each in EXAMPLE.glob("*.approved.*"):
+        (tmp_path / each.name).write_bytes(each.read_bytes())
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "licences")
+    changed = importlib.import_module("licences")
+    monkeypatch.setitem(sys.modules, "licences", licences)
+
+    with pytest.raises(AssertionError) as caught:
+        assert_approved(changed.licence_row)
+
+    first, *lines = str(caught.value).splitlines()
+    assert first.startswith("licences.licence_row is not what Rosa Example (Head of the open")
+    assert any(line.startswith("+") and shown in line for line in lines)
+    assert any(line.startswith("-") for line in lines)
 
 
 # -- The sink --------------------------------------------------------------------------

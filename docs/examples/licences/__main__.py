@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from inventory import Inventory, inventory
+from inventory import Installed, Inventory, inventory
+from licences import licence_row
 
-from syncsdk import Changes, Outcome, Pipeline, Result, RunReport, SQLiteStore
+from syncsdk import Changes, Outcome, Pipeline, Refused, Result, RunReport, SQLiteStore
 
 
 class DyingInventory(Inventory):
@@ -48,6 +49,18 @@ def show(folder: Path, pipeline: Pipeline, store: SQLiteStore, report: RunReport
         print(f"  {' · '.join(letter.key) or '(no name)'}: {letter.reason}")
 
 
+def documents(site: Sequence[str] | None) -> dict[str, str]:
+    """Return what the mapping decides and what the packages hold, by names of files."""
+    found = (each for batch in Installed(site).read(None) for each in batch.records)
+    records = [each for each in found if not isinstance(each, Refused)]
+    examples = [each for each in records if each["name"] in ("bsd", "plain", "two-authors")]
+    profile = licence_row.profile(records, key="name")
+    return {
+        "licence_row.html": licence_row.document("html", examples=examples, profile=profile),
+        "licence_row.profile.txt": str(profile),
+    }
+
+
 def main() -> int:
     """Return 0 for the expected end, which may be partial; else the report's exit code."""
     parser = argparse.ArgumentParser(
@@ -74,10 +87,19 @@ def main() -> int:
     parser.add_argument(
         "--die-after", type=int, default=0, metavar="N", help="end the process after N writes"
     )
+    parser.add_argument(
+        "--document",
+        action="store_true",
+        help="write what the mapping decides and what the packages hold to the folder, no more",
+    )
     asked = parser.parse_args()
     folder: Path = asked.folder
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     print(f"folder: {folder}")
+    if asked.document:
+        for name, text in documents(asked.site).items():
+            (folder / name).write_text(text, encoding="utf-8")
+        return 0
     sink = DyingInventory(folder / "inventory.db", asked.die_after)
     pipeline = inventory(sink, mended=asked.mended, site=asked.site)
     with closing(SQLiteStore(folder / "sync.db")) as store:
