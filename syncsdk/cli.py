@@ -511,7 +511,7 @@ def _profiled(mapper: Any, sample: str, key: str | None = None) -> tuple[list[An
 
 def _records(path: str) -> Iterator[Any]:
     """Yield the records of a JSON-lines file or a pipe, parsed as a pipeline's source does it."""
-    from .connectors.files import _json_lines as json_lines
+    from .connectors.files import json_lines
 
     try:
         with open(path, "rb") as file:

@@ -202,7 +202,10 @@ def interruptible() -> Iterator[None]:
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Path:
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    # Bytecode is taken for that of a file of the same size, written in the same second.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     (tmp_path / "neighbour.py").write_text(ROWS)
     (tmp_path / "app.py").write_text(APP)
     return tmp_path / "app.py"
@@ -641,6 +644,12 @@ def test_show_displays_the_record_and_nothing_that_steers_a_terminal(
     assert (data.json["status"], data.json["key"], data.json["mapped"]) == ("open", ["5"], None)
 
 
+def test_help_says_that_show_hides_nothing(call: Callable[..., Answer]) -> None:
+    told = " ".join(call("dead-letters", "--help").out.split())
+
+    assert "the one place where values are displayed, those of sensitive fields too." in told
+
+
 def test_discard_asks_first_and_closes_only_what_it_was_given(
     letters: dict[str, int], store: str, call: Callable[..., Answer]
 ) -> None:
@@ -847,6 +856,62 @@ def test_an_app_that_raises_on_import_is_told_with_file_and_line(
     assert answer.code == 2
     assert answer.err.startswith(f"error: {app} raised {said} at {app}:{line}: ")
     assert len(answer.err.splitlines()) == 1
+
+
+MAPPINGS = """
+from typing import Any
+
+from attrs import define
+from syncsdk.mapping import mapping, text, to
+
+
+@define
+class Ends:
+    name: str
+    city: str
+    note: str | None
+
+
+@mapping
+def ends(s: Ends) -> Ends:
+    return to(Ends)(name=text(s.name), city=..., note=text(s.note, missing="\\x1b[31m", max=3))
+"""
+
+
+@pytest.mark.parametrize("command", ["run", "document"])
+def test_all_that_is_wrong_with_a_mapping_is_told_a_line_each(
+    tmp_path: Path, store: str, call: Callable[..., Answer], command: str
+) -> None:
+    folder = tmp_path / "a\x1b[31m folder"
+    folder.mkdir()
+    (folder / "ends.py").write_text(MAPPINGS)
+    (folder / "uses.py").write_text("from ends import ends\n")
+    options = ["--store", store] if command == "run" else []
+    answer = call(command, f"{folder}/uses.py:ends", *options)
+
+    head, *lines = answer.err.splitlines()
+    assert (answer.code, answer.out) == (2, "")
+    assert head == "error: the mapping ends has 3 problems:"
+    at = f"  {tmp_path}/a\\x1b[31m folder/ends.py:17: "
+    assert [line.startswith(at) for line in lines[:3]] == [True] * 3
+    assert [line.removeprefix(at).partition(" ")[0] for line in lines[:3]] == [
+        "city",
+        "text",
+        "city",
+    ]
+    assert "\x1b" not in answer.err
+
+
+def test_the_words_of_others_stay_on_one_line(
+    app: Path, store: str, call: Callable[..., Answer]
+) -> None:
+    app.write_text("raise ValueError('one\\n  two\\r\\u2028three')\n")
+    answer = call("run", f"{app}:customers", "--store", store)
+
+    assert answer.err == (
+        f"error: {app} raised ValueError at {app}:1: one two three. "
+        "Mend it; --traceback shows the way there\n"
+    )
 
 
 def test_a_neighbour_that_raises_is_named(

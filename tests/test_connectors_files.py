@@ -257,7 +257,7 @@ def test_a_disk_that_fails_is_no_end_of_the_file(
         yield 1, b'{"id": 1}', {"id": 1}
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(files, "_json_lines", fail)
+    monkeypatch.setattr(files, "json_lines", fail)
 
     with pytest.raises(UnavailableError, match="Input/output error"):
         read(JsonLines(path, key="id"))

@@ -153,6 +153,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         "PYTHONPATH": str(ROOT),
         "PYTHONDONTWRITEBYTECODE": "1",  # a file that is changed twice in a second
         "PYTHONUTF8": "1",
+        "PYTHONWARNINGS": "ignore::UserWarning:argparse",  # 3.13.0 warns of what pytest does
         "PYTEST_ADDOPTS": "--color=no",
         "COLUMNS": "80",
     }.items():

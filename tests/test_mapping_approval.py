@@ -524,6 +524,14 @@ def test_scaffold_drafts_a_module_that_is_refused_with_all_that_is_open(app: Pat
         assert line.startswith(f"{field} of ")
 
 
+def test_scaffold_imports_a_class_from_the_module_that_was_named(app: Path) -> None:
+    (app.parent / "front.py").write_text("from app import Contact\n", encoding="utf-8")
+
+    draft = syncsdk("scaffold", "front.py:Contact", "app:Customer", cwd=app.parent)
+
+    assert draft.stdout.startswith("from app import Customer\nfrom front import Contact\n")
+
+
 def test_scaffold_describes_a_sample_by_a_module(app: Path, sample: Path) -> None:
     described = syncsdk("scaffold", "--sample", str(sample), "--name", "Row", cwd=app.parent)
     (app.parent / "rows.py").write_text(described.stdout, encoding="utf-8")

@@ -1576,6 +1576,20 @@ def test_a_shared_rule_runs_for_the_field_that_comes_to_it_first() -> None:
         assert [(each.field, each.code) for each in found] == [(first, "too_long")]
 
 
+def test_a_key_on_the_wire_may_be_empty_text() -> None:
+    @define
+    class Odd:
+        y: str = field(metadata=about(key=""))
+
+    globals().update(Odd=Odd)
+
+    @mapping
+    def m(s: Odd) -> Value:
+        return to(Value)(y=text(s.y))
+
+    assert m({"": "a"}) == Value("a")
+
+
 def test_a_constant_may_leave_its_field_alone() -> None:
     @define
     class Alone:

@@ -89,7 +89,7 @@ class JsonLines:
         """
         with _reading(self.path, "rb") as file:
             yield from _batches(
-                file, _json_lines(file), self.batch, self.key, self.version, self._is_deleted
+                file, json_lines(file), self.batch, self.key, self.version, self._is_deleted
             )
 
     def _is_deleted(self, record: Record) -> bool:
@@ -135,7 +135,7 @@ class JsonLinesTable:
         rows: dict[str, Record] = {}
         if _is_filled(self.path):
             with _reading(self.path, "rb") as file:
-                rows = _table(self.path, self.key, _json_lines(file))
+                rows = _table(self.path, self.key, json_lines(file))
         outcomes = _apply(changes, rows, self.key, _json_record)
         # Lone surrogates that were in the file before are written as JSON escapes them.
         lines = (f"{_json(row)}\n".encode(errors="backslashreplace") for row in rows.values())
@@ -262,7 +262,8 @@ _decode: Final = json.JSONDecoder(parse_float=Decimal, parse_constant=_no_consta
 _encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
-def _json_lines(file: Iterable[bytes]) -> Lines:
+def json_lines(file: Iterable[bytes]) -> Lines:
+    """Yield number, bytes and record of each line that is not blank; an error for a bad one."""
     for number, line in enumerate(file, 1):
         raw = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
         if raw := raw.strip(b" \t\r\n"):

@@ -211,9 +211,10 @@ def _field(
         elif part not in (Any, object):
             kinds.append(get_origin(part) or part)
     nested = [kind for kind in kinds if is_shape(kind)]
+    key = told.pop("key")
     return Field(
         name=name,
-        key=told.pop("key") or name,
+        key=name if key is None else key,
         kinds=tuple(dict.fromkeys(kinds)),
         options=options,
         nested=nested[0] if len(nested) == len(kinds) == 1 else None,

@@ -51,7 +51,7 @@ def show(folder: Path, pipeline: Pipeline, store: SQLiteStore, report: RunReport
 
 def documents(site: Sequence[str] | None) -> dict[str, str]:
     """Return what the mapping decides and what the packages hold, by names of files."""
-    found = (each for batch in Installed(site).read(None) for each in batch.records)
+    found = (each for batch in Installed(site).read(None) for each in batch.records or ())
     records = [each for each in found if not isinstance(each, Refused)]
     examples = [each for each in records if each["name"] in ("bsd", "plain", "two-authors")]
     profile = licence_row.profile(records, key="name")
