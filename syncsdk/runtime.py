@@ -18,6 +18,7 @@ import heapq
 import inspect
 import queue
 import random
+import sys
 import threading
 import time
 import uuid
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = [
     "END",
     "AsyncRuntime",
+    "Lock",
     "Reader",
     "Runtime",
     "SimulatedRuntime",
@@ -51,9 +53,14 @@ __all__ = [
     "current",
     "drive",
     "is_async",
+    "pause",
+    "sleep",
 ]
 
 T = TypeVar("T")
+
+Lock = threading.Lock
+"""Guards what many threads share, for moments only: nobody waits or calls out under it."""
 
 END: Final = object()
 """What a :class:`Reader` returns after the last item."""
@@ -163,7 +170,44 @@ _current: contextvars.ContextVar[Runtime | None] = contextvars.ContextVar(
 def current() -> Runtime:
     """Return the runtime of the run that this code is called from, else the system's."""
     runtime = _current.get()
-    return SyncRuntime() if runtime is None else runtime
+    return _SYSTEM if runtime is None else runtime
+
+
+def pause(seconds: float) -> None:
+    """Wait in this thread, or return early when the context's run is asked to stop."""
+    runtime = current()
+    if isinstance(runtime, SimulatedRuntime):
+        runtime.elapsed += seconds
+        return
+    until = time.monotonic() + seconds
+    while not runtime.stop.is_set() and (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, _SLICE))
+
+
+async def sleep(seconds: float) -> None:
+    """Wait as the context's run does; without one, on the event loop at hand."""
+    runtime = _current.get()
+    if runtime is not None:
+        await runtime.sleep(seconds)
+    elif _is_trio():
+        import trio
+
+        await trio.sleep(seconds)
+    else:
+        import asyncio
+
+        await asyncio.sleep(seconds)
+
+
+def _is_trio() -> bool:
+    trio = sys.modules.get("trio")
+    if trio is None:
+        return False
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        return False
+    return True
 
 
 def entered(runtime: Runtime) -> contextvars.Token[Runtime | None]:
@@ -235,6 +279,10 @@ class SyncRuntime(_System):
         limit: int | None = None,
     ) -> Reader:
         return _HelperThread(read, clock, limit) if ahead else _Direct(self, read, clock)
+
+
+_SYSTEM: Final = SyncRuntime()
+"""Of code that no run calls; nobody asks it to stop."""
 
 
 def _needs_async(effect: str) -> ConfigurationError:
