@@ -138,7 +138,7 @@ class JsonLinesTable:
                 rows = _table(self.path, self.key, json_lines(file))
         outcomes = _apply(changes, rows, self.key, _json_record)
         # Lone surrogates that were in the file before are written as JSON escapes them.
-        lines = (f"{_json(row)}\n".encode(errors="backslashreplace") for row in rows.values())
+        lines = (f"{json_text(row)}\n".encode(errors="backslashreplace") for row in rows.values())
         _replace(self.path, lines, "wb")
         return outcomes
 
@@ -287,7 +287,7 @@ def _parse(raw: bytes) -> Record | RecordError:
 def _json_record(record: Mapping[str, Any]) -> Record:
     for name, value in record.items():
         try:
-            _json(value).encode()
+            json_text(value).encode()
         except TypeError as error:
             raise _unfit(name, str(error), "type") from None
         except UnicodeEncodeError:
@@ -297,7 +297,7 @@ def _json_record(record: Mapping[str, Any]) -> Record:
     return dict(record)
 
 
-def _json(value: Any) -> str:
+def json_text(value: Any) -> str:
     """Return ``value`` as JSON; the encoder of :mod:`json` has no decimals."""
     if isinstance(value, Enum):
         value = value.value
@@ -310,9 +310,9 @@ def _json(value: Any) -> str:
     if isinstance(value, UUID):
         return f'"{value}"'
     if isinstance(value, list | tuple):
-        return f"[{','.join(map(_json, value))}]"
+        return f"[{','.join(map(json_text, value))}]"
     if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
-        members = (f"{_encode(n)}:{_json(v)}" for n, v in value.items() if v is not UNSET)
+        members = (f"{_encode(n)}:{json_text(v)}" for n, v in value.items() if v is not UNSET)
         return f"{{{','.join(members)}}}"
     raise TypeError(f"a {type(value).__name__}, which JSON cannot hold")
 

@@ -179,7 +179,6 @@ class Peeked:
     async def aclose(self) -> None:
         """Close the stream."""
         await self._stream.aclose()
-        await _left(self._rest)
 
 
 async def _left(chunks: Any) -> None:

@@ -19,15 +19,10 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 from attrs import define, field, frozen
 
 from syncsdk.http.transports import AsyncReliableTransport, CallReport, ReliableTransport
 from syncsdk.runtime import SimulatedRuntime, entered, left
-
-leaves_early = pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
-"""For tests in which a body is not read to its end: httpx and httpcore then leave generators,
-their own and those in them, to the garbage collector, and trio warns of it."""
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 """The wall clock time at which every test starts."""

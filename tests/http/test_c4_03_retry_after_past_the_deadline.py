@@ -33,8 +33,11 @@ def test_the_call_ends_at_once_and_says_when(
     assert call.waits == []
 
 
-def test_who_comes_meanwhile_is_told_as_well_and_nothing_is_sent(server: Any, caller: Any) -> None:
-    server.answers(answer(429, "Retry-After: 90"), answer())
+@pytest.mark.parametrize("status", [429, 503])
+def test_who_comes_meanwhile_is_told_as_well_and_nothing_is_sent(
+    status: int, server: Any, caller: Any
+) -> None:
+    server.answers(answer(status, "Retry-After: 90"), answer())
     call = caller()
     call()
     call.clock.skip(20.0)

@@ -9,7 +9,7 @@ import pytest
 from syncsdk.http import Meaning, Retry
 from syncsdk.resilience.calls import SHOPIFY_GRAPHQL, SIGNS, SLACK, meaning
 
-from .harness import OWN, answer, leaves_early, report
+from .harness import OWN, answer, report
 
 GRAPHQL = (
     b'{"errors": [{"message": "Throttled", "extensions": {"code": "THROTTLED"}}], "extensions": '
@@ -92,7 +92,6 @@ def test_a_body_that_is_looked_into_is_whole(size: int, server: Any, caller: Any
     assert server.connections == 1
 
 
-@leaves_early
 def test_a_503_of_5_mb_of_html_costs_one_connection_and_little_time(
     server: Any, caller: Any
 ) -> None:

@@ -177,7 +177,7 @@ def test_no_free_connection_in_the_pool(server: Any, caller: Any) -> None:
 
     probe = caller()
     call_lib, is_async = probe.lib, probe.flavour.is_async
-    call = caller(inner=small, client={"timeout": 0.03})
+    call = caller(inner=small, client={"timeout": call_lib.Timeout(5.0, pool=0.02)})
     server.answers(answer(body=b"x" * 300_000))
     held = call.open()
 

@@ -13,7 +13,7 @@ import pytest
 from syncsdk.http import Guard, Retry, UnsafeToRetry
 from syncsdk.http.bodies import IN_MEMORY
 
-from .harness import Caller, answer, failing, leaves_early, report
+from .harness import Caller, answer, failing, report
 
 TROUBLE = [
     pytest.param([answer(503)], id="503"),
@@ -126,7 +126,6 @@ def _close(options: dict[str, Any]) -> None:
             each.close()
 
 
-@leaves_early
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 @pytest.mark.parametrize("body", BODIES, ids=name_of)
 @pytest.mark.parametrize("trouble", TROUBLE)
@@ -166,7 +165,6 @@ def test_it_is_sent_whole_when_the_first_attempt_never_left(
     assert [seen.body for seen in server.seen] == [b"chunk1chunk2"]
 
 
-@leaves_early
 def test_what_lies_in_a_file_is_sent_again_in_parts_that_were_never_read_twice(
     server: Any, caller: Any
 ) -> None:
@@ -303,7 +301,6 @@ def test_an_auth_flow_takes_the_body_along(server: Any, caller: Any) -> None:
     ]  # fmt: skip
 
 
-@leaves_early
 def test_a_post_that_was_sent_in_part_is_not_sent_again(server: Any, caller: Any) -> None:
     server.answers(answer(503, fault="unread"), answer())
     call = caller()

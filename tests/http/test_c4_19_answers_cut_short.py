@@ -10,7 +10,7 @@ import pytest
 
 from syncsdk.http import Guard, Retry
 
-from .harness import OWN, answer, leaves_early, report
+from .harness import OWN, answer, report
 
 CUTS = pytest.mark.parametrize("fault", ["cut", "cut and reset"])
 FRAMES = pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
@@ -71,7 +71,6 @@ def test_a_cut_that_was_drained_is_raised_as_well(fault: str, server: Any, calle
     opened.close()
 
 
-@leaves_early
 def test_a_rest_that_was_given_up_while_draining_is_no_short_body(server: Any, caller: Any) -> None:
     server.answers(answer(503, body=b"x" * 300_000), answer())
     call = caller()
@@ -130,7 +129,6 @@ def test_an_unwanted_body_that_stalls_costs_a_read_timeout(server: Any, caller: 
     assert server.connections == 2
 
 
-@leaves_early
 @pytest.mark.parametrize("status", [200, 403])
 def test_a_body_that_drips_ends_at_the_deadline(status: int, server: Any, caller: Any) -> None:
     server.answers(answer(status, body=b"x" * 500, fault="drip"))
@@ -143,7 +141,6 @@ def test_a_body_that_drips_ends_at_the_deadline(status: int, server: Any, caller
     assert time.monotonic() - began < 0.5
 
 
-@leaves_early
 def test_an_unwanted_body_that_drips_is_given_up_after_a_second(server: Any, caller: Any) -> None:
     server.answers(answer(503, body=b"x" * 500, fault="drip"), answer())
     call = caller()
@@ -153,7 +150,6 @@ def test_an_unwanted_body_that_drips_is_given_up_after_a_second(server: Any, cal
     assert server.connections == 2
 
 
-@leaves_early
 @pytest.mark.parametrize("status", [429, 503])
 def test_an_unwanted_body_without_end_is_given_up(status: int, server: Any, caller: Any) -> None:
     server.answers(answer(status, fault="endless"), answer())
@@ -163,7 +159,6 @@ def test_an_unwanted_body_without_end_is_given_up(status: int, server: Any, call
     assert server.connections == 2
 
 
-@leaves_early
 @pytest.mark.parametrize("status", [200, 403])
 def test_a_wanted_body_without_end_is_stopped_by_the_guard(
     status: int, server: Any, caller: Any

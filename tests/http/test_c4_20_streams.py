@@ -9,7 +9,7 @@ import pytest
 
 from syncsdk.http import Guard, Retry
 
-from .harness import answer, leaves_early, report
+from .harness import answer, report
 
 BODY = bytes(each % 251 for each in range(300_000))
 
@@ -28,7 +28,6 @@ def test_retries_decide_on_headers(server: Any, caller: Any) -> None:
     assert server.connections == 1
 
 
-@leaves_early
 def test_the_answer_is_there_before_its_body(server: Any, caller: Any) -> None:
     server.answers(answer(body=b"x" * 20, fault="stall"))
     call = caller()
@@ -40,7 +39,6 @@ def test_the_answer_is_there_before_its_body(server: Any, caller: Any) -> None:
     opened.close()
 
 
-@leaves_early
 @pytest.mark.parametrize("chunks", [0, 1, 3])
 @pytest.mark.parametrize("status", [200, 403, 503])
 def test_an_early_exit_releases_the_connection(
@@ -58,7 +56,6 @@ def test_an_early_exit_releases_the_connection(
     assert server.connections == 2
 
 
-@leaves_early
 @pytest.mark.parametrize("size", [0, 10, 65_536, 200_000])
 def test_an_early_exit_from_an_answer_that_was_looked_into(
     size: int, server: Any, caller: Any
@@ -125,7 +122,6 @@ def test_without_a_guard_the_raw_bytes_are_those_that_came(server: Any, caller: 
     opened.close()
 
 
-@leaves_early
 def test_a_stream_that_outlasts_the_deadline_times_out(server: Any, caller: Any) -> None:
     server.answers(answer(body=BODY))
     call = caller()
@@ -137,7 +133,6 @@ def test_a_stream_that_outlasts_the_deadline_times_out(server: Any, caller: Any)
     opened.close()
 
 
-@leaves_early
 def test_the_last_of_many_throttles_can_be_streamed(server: Any, caller: Any) -> None:
     server.answers(answer(429, body=BODY))
     call = caller()
