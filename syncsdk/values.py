@@ -237,7 +237,8 @@ def _members(items: Iterable[tuple[Any, Any]], path: str, depth: int) -> list[An
         if item is not UNSET:
             pairs.append((_text(name, path), name, item))
     for name, _, item in sorted(pairs, key=lambda pair: pair[:2]):
-        flat += (name, canonical(item, f"{path}.{name}", depth + 1))
+        # marshal takes text of class str only.
+        flat += (str.__str__(name), canonical(item, f"{path}.{name}", depth + 1))
     return flat
 
 

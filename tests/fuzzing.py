@@ -121,7 +121,7 @@ def shouted(value: Any) -> Any:
 @step(version="1")
 def second(one: Any, other: Any) -> Any:
     """Take the second element of the first, or the other."""
-    return one[1] if one else other
+    return list(one)[1] if one else other
 
 
 @step(version="1", tables={"Levels": {1: "low", "x": "high"}})

@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -1657,3 +1658,93 @@ def test_a_fragment_of_a_fragment_is_one() -> None:
     once = fragment(lambda x: text(x))
 
     assert outcome(fragment(once), " a ") == "a"
+
+
+# -- What the fuzzer found -------------------------------------------------------------
+
+
+@define
+class Ranked:
+    lat: Any
+
+
+@define
+class Spots:
+    all: list[Ranked]
+
+
+def test_by_takes_a_number_that_refuses_to_be_compared() -> None:
+    @define
+    class Spot:
+        lat: Any
+
+    @define
+    class Best:
+        spot: Spot
+
+    globals().update(Spot=Spot, Best=Best)
+
+    @mapping
+    def spot(s: Ranked) -> Spot:
+        return to(Spot)(lat=keep(s.lat))
+
+    @mapping
+    def best(s: Spots) -> Best:
+        return to(Best)(
+            spot=one_of(
+                s.all,
+                spot,
+                prefer=lambda a: a.lat != "x",
+                several=by(lambda a: a.lat),
+                otherwise=REJECT,
+                none=REJECT,
+                why="x",
+            )
+        )
+
+    odd = [{"lat": Decimal("sNaN")}, {"lat": Decimal("NaN")}, {"lat": Decimal(2)}, {"lat": 1.5}]
+    assert best.map_batch([{"all": odd}]) == [({"lat": 1.5},)]
+
+
+def test_a_gap_in_text_costs_no_more_than_its_length() -> None:
+    gap = "x" + " " * 200_000 + "y"
+    began = time.process_time()
+
+    for rule in (lambda x: coalesce(x, missing="-"), lambda x: text(x, also=["x"])):
+        assert outcome(rule, gap) == gap
+    assert time.process_time() - began < 2.0
+
+
+def test_the_path_of_an_element_is_told_whatever_its_keys_are_called() -> None:
+    @define
+    class Odd:
+        one: str = field(metadata=about(key="this or that"))
+
+    @define
+    class Odds:
+        all: list[Odd]
+
+    @define
+    class Places:
+        all: list[Place]
+
+    globals().update(Odd=Odd, Odds=Odds, Places=Places)
+
+    @mapping
+    def inner(s: Odd) -> Place:
+        return to(Place)(city=text(s.one))
+
+    @mapping
+    def m(s: Odds) -> Places:
+        return to(Places)(all=each(s.all, inner))
+
+    (issue,) = m.explain({"all": [{"this or that": 5}]}).issues
+    assert issue.path == "$.all[0].this or that"
+
+
+def test_the_repr_of_an_explanation_shows_no_value() -> None:
+    @mapping
+    def m(s: Value) -> Value:
+        return to(Value)(y=text(s.y))
+
+    assert "hunter2" not in repr(m.explain({"y": "hunter2"}))

@@ -7,6 +7,7 @@ import html.parser
 import json
 import random
 import tracemalloc
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -1369,3 +1370,24 @@ def test_duplicates_are_not_expected_without_a_key() -> None:
     (said,) = profile(account, [contact()]).expect(duplicates=0)
 
     assert "key=" in said
+
+
+def test_a_profile_leaves_records_as_they_are() -> None:
+    record: Any = defaultdict(list, {"x": "a"})
+
+    @define
+    class Needs:
+        x: str
+        n: str
+
+    globals()["Needs"] = Needs
+
+    @mapping
+    def m(s: Needs) -> Value:
+        drop(s.x, why="x")
+        return to(Value)(y=text(s.n))
+
+    its = profile(m, [record])
+
+    assert dict(record) == {"x": "a"}
+    assert its.refused == {("y", "absent"): 1}

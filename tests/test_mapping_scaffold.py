@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import enum
+import json
 import sys
 from datetime import date
 from decimal import Decimal
 from types import ModuleType
 from typing import Any, TypedDict
 
+import attrs
 import pytest
 from attrs import define, field
 
@@ -314,3 +316,22 @@ def test_two_objects_whose_names_differ_by_signs_only_are_two_classes() -> None:
 
     inner = [its.nested for its in shape(module.S).fields.values() if its.nested is not None]
     assert [list(shape(each).fields) for each in inner] == [["x"], ["y"], ["z"]]
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [{"²": 1, "½": 2, "x²": 3}],
+        [{"self": 1}],
+        [{"ﬁ": 1, "fi": 2}],
+        [json.loads('{"a":' * 400 + "1" + "}" * 400)],
+        [{"a": json.loads("[" * 400 + "]" * 400)}],
+    ],
+)
+def test_a_draft_of_odd_keys_and_depths_is_a_module(records: Any) -> None:
+    made: dict[str, Any] = {"__name__": "drafted"}
+
+    exec(compile(describe(records, "Sample"), "drafted", "exec"), made)
+
+    fields = {attribute.name for attribute in attrs.fields(made["Sample"])}
+    assert len(fields) == len(records[0])

@@ -1149,3 +1149,11 @@ def test_a_letter_that_holds_an_odd_object_never_stops_a_replay() -> None:
     flow.replay(store)
 
     assert ("b",) in sink.rows
+
+
+def test_keys_of_a_class_of_their_own_are_text() -> None:
+    class Word(enum.StrEnum):
+        X = "x"
+
+    prints = Fingerprints(["a"])
+    assert prints.of([{Word.X: 1}]) == prints.of([{"x": 1}])

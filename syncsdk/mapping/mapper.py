@@ -123,10 +123,10 @@ class Explanation(Generic[D]):
             there; a sensitive value is masked.
     """
 
-    value: D | None
+    value: D | None = attrs.field(repr=False)
     issues: tuple[Issue, ...]
     decisions: tuple[tuple[str, str], ...]
-    provenance: Mapping[str, tuple[tuple[str, Any], ...]]
+    provenance: Mapping[str, tuple[tuple[str, Any], ...]] = attrs.field(repr=False)
 
 
 class Rows(list[Any]):
@@ -347,7 +347,7 @@ def _issues(call: Compiled, failed: Failed, record: Any, above: str = "$") -> It
 
 def _below(above: str, path: str) -> str:
     """Return a path, or several, of an element as one of its record."""
-    return " or ".join(above + each[1:] for each in path.split(" or "))
+    return above + path[1:].replace(" or $", f" or {above}")
 
 
 def _found(record: Any, guard: Guard, path: str) -> Any:

@@ -432,8 +432,8 @@ def _reached(record: Any, keys: Sequence[str | None], numbers: Sequence[str] = (
     value, left = record, iter(numbers)
     try:
         for step in keys:
-            value = value[int(next(left))] if step is None else value[step]
-    except (LookupError, TypeError, StopIteration):
+            value = value[int(next(left))] if step is None else value.get(step, UNSET)
+    except (LookupError, TypeError, AttributeError, StopIteration):
         return UNSET
     return value
 

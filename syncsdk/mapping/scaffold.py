@@ -11,6 +11,7 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from types import NoneType
 from typing import Any, Final
@@ -111,19 +112,25 @@ class _Seen:
     objects: int = 0
     element: _Seen | None = None
 
-    def see(self, value: Any) -> None:
+    def see(self, value: Any, depth: int = 0) -> None:
         self.present += 1
-        if isinstance(value, Mapping):
+        if depth == _DEEPEST:
+            self.kinds.add(type(value))
+        elif isinstance(value, Mapping):
             self.objects += 1
             for key, item in value.items():
-                self.fields.setdefault(str(key), _Seen()).see(item)
+                self.fields.setdefault(str(key), _Seen()).see(item, depth + 1)
         elif isinstance(value, list | tuple):
             self.kinds.add(list)
             self.element = self.element or _Seen()
             for item in value:
-                self.element.see(item)
+                self.element.see(item, depth + 1)
         else:
             self.kinds.add(type(value))
+
+
+_DEEPEST: Final = 50
+"""Levels of lists and objects that are told apart; Python itself reads no type of over 200."""
 
 
 def describe(records: Iterable[Any], name: str) -> str:
@@ -185,8 +192,9 @@ def _hint(seen: _Seen, name: str, classes: dict[str, str], kinds: set[type]) -> 
 
 
 def _identifier(key: str) -> str:
-    name = re.sub(r"\W+", "_", _snake(key)).strip("_") or "field"
-    if name[0].isdigit():
+    key = unicodedata.normalize("NFKC", key)  # for so Python reads a name
+    name = _worded(_snake(key)).strip("_") or "field"
+    if not name.isidentifier():
         name = f"field_{name}"
     if key.isidentifier() and not key.startswith("_"):
         name = key
@@ -194,12 +202,18 @@ def _identifier(key: str) -> str:
     return f"{name}_" if keyword.iskeyword(name) or is_hiding else name
 
 
-_USED: Final = ("about", "field")
-"""Names that the lines of a class call, and that a field of that name would hide."""
+_USED: Final = ("about", "field", "self")
+"""Names that the lines of a class call, or its constructor, and that a field would hide."""
+
+
+def _worded(text: str) -> str:
+    """Return text with an underscore for what no name may hold."""
+    return re.sub("_+", "_", "".join(c if f"a{c}".isidentifier() else "_" for c in text))
 
 
 def _camel(key: str) -> str:
-    return "".join(part[:1].upper() + part[1:] for part in re.split(r"\W+|_", key) if part)
+    parts = _worded(unicodedata.normalize("NFKC", key)).split("_")
+    return "".join(part[:1].upper() + part[1:] for part in parts)
 
 
 def _escaped(key: str) -> str:

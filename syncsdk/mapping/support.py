@@ -187,6 +187,8 @@ def _rank(value: Any) -> tuple[int, Any]:
     """Return what sorts values of several types: true and false, numbers, text, the rest."""
     if isinstance(value, bool):
         return 0, value
+    if isinstance(value, Decimal) and value.is_nan():
+        return 3, 0  # a signaling one refuses to be compared, even with itself
     if isinstance(value, int | float | Decimal) and value == value:
         return 1, value
     return (2, value) if isinstance(value, str) else (3, 0)
@@ -223,8 +225,13 @@ PRINTABLE: Final = bytes(range(32, 127))
 _REFUSED: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd\ufffe\uffff\ud800-\udfff]")
 _INVISIBLE: Final = re.compile("[\u200b\u2060\ufeff\u202a-\u202e\u2066-\u2069]")
 """Zero-width characters and direction overrides; joiners stay, for scripts and emoji need them."""
-_EDGES: Final = re.compile("^[\\s\u200e\u200f]+|[\\s\u200e\u200f]+$")
-"""White space and direction marks where text begins and ends."""
+_EDGES: Final = (
+    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
+    "\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\u200e\u200f"
+)
+"""White space (that of str.isspace) and direction marks, where text begins and ends.
+
+No pattern looks for them: one that ends with $ takes the square of a gap's length."""
 _MARKS: Final = ("\u200e", "\u200f")
 _UNSEEN: Final = re.compile(f"{_INVISIBLE.pattern[:-1]}\u00ad\u061c\u180e\u200e\u200f]")
 """What nobody sees in a key."""
@@ -250,7 +257,7 @@ def clean(text: str, path: str = "") -> str:
 
 def visible(text: str) -> str:
     """Return text without invisible characters, and stripped."""
-    return _EDGES.sub("", _INVISIBLE.sub("", text))
+    return _INVISIBLE.sub("", text).strip(_EDGES)
 
 
 def length(text: str, unit: str) -> int:
