@@ -2,8 +2,8 @@
 
 Decides what an operator sees. One span a run, and one for each read, write and
 checkpoint of a batch; never one a record, never a value, key or cursor. Only the
-OpenTelemetry API is used, and only once a run or a request starts: without an SDK all of it
-is a no-op. Log events go to the standard library's logger ``syncsdk``, which has no handler of
+OpenTelemetry API is used, and only once a run starts: without an SDK all of it is a
+no-op. Log events go to the standard library's logger ``syncsdk``, which has no handler of
 its own.
 
 ======================================  ==============  ===============================
@@ -16,11 +16,6 @@ span                                    kind            attributes
 ``write {pipeline}``                    INTERNAL        pipeline.name, batch.size,
                                                         error.type
 ``checkpoint {pipeline}``               INTERNAL        pipeline.name, error.type
-``{method} {template}``                 CLIENT          http.request.method,
-                                                        http.request.resend_count,
-                                                        http.response.status_code,
-                                                        server.address, server.port,
-                                                        url.full, url.template, error.type
 ======================================  ==============  ===============================
 
 ==========================================  ====================  ======================
@@ -37,19 +32,9 @@ metric                                      instrument, unit      attributes
 ``syncsdk.pipeline.last_success.timestamp`` observable gauge, s   pipeline.name
 ``syncsdk.dead_letter.count``               observable up-down    pipeline.name
                                             counter, {record}
-``http.client.request.duration``            histogram, s          http.request.method,
-                                                                  http.response.status_code,
-                                                                  server.address,
-                                                                  server.port, url.template,
-                                                                  error.type
-``syncsdk.retries``                         counter, {attempt}    server.address,
-                                                                  error.type
-``syncsdk.rate_limit.wait.time``            counter, s            server.address
 ==========================================  ====================  ======================
 
-Attributes of HTTP are those of OpenTelemetry's stable conventions; a span is one attempt, and
-``url.full`` has neither query nor credentials. All other attribute names but ``error.type``
-carry the prefix ``syncsdk.``. The values of
+All attribute names but ``error.type`` carry the prefix ``syncsdk.``. The values of
 ``syncsdk.record.outcome`` are the words of the conservation law, those of
 ``syncsdk.run.result`` the results of a run, those of ``syncsdk.mapping.decision`` what a
 declared mapping counts: ``cut``, ``defaulted``, ``fallback``, ``several``, ``left``,
@@ -72,7 +57,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Observation
     from opentelemetry.trace import Span, Tracer
 
-__all__ = ["Attempt", "Telemetry", "error_type", "waited"]
+__all__ = ["Telemetry", "error_type"]
 
 logger: Final = logging.getLogger("syncsdk")
 logger.addHandler(logging.NullHandler())
@@ -147,133 +132,6 @@ def _instruments() -> _Instruments:
 def error_type(error: BaseException) -> str:
     """Return the value of ``error.type`` for an exception: its class's name."""
     return type(error).__qualname__
-
-
-# -- HTTP ------------------------------------------------------------------------------
-
-_REQUEST_DURATIONS: Final = (
-    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0
-)  # fmt: skip
-
-
-@define
-class _HttpInstruments:
-    tracer: Tracer
-    duration: Histogram
-    retries: Counter
-    waits: Counter
-    suppressed: Any
-    client: Any
-
-
-@functools.cache
-def _http() -> _HttpInstruments:
-    from opentelemetry import context, metrics, trace
-
-    from . import __version__
-
-    meter = metrics.get_meter("syncsdk", __version__)
-    return _HttpInstruments(
-        trace.get_tracer("syncsdk", __version__),
-        meter.create_histogram(
-            "http.client.request.duration",
-            unit="s",
-            description="How long an attempt took until the headers of its answer were there.",
-            explicit_bucket_boundaries_advisory=_REQUEST_DURATIONS,
-        ),
-        meter.create_counter(
-            "syncsdk.retries", unit="{attempt}", description="Requests that were sent again."
-        ),
-        meter.create_counter(
-            "syncsdk.rate_limit.wait.time",
-            unit="s",
-            description="Seconds that requests waited for their turn.",
-        ),
-        getattr(context, "_SUPPRESS_HTTP_INSTRUMENTATION_KEY", None),
-        trace.SpanKind.CLIENT,
-    )
-
-
-class Attempt:
-    """What one attempt of an HTTP request tells the outside; one span, while it is under way.
-
-    Args:
-        request: of httpx or what was forked from it.
-        number: how often it was sent before.
-    """
-
-    __slots__ = ("_attributes", "_span", "_token")
-
-    def __init__(self, request: Any, number: int) -> None:
-        its, url = _http(), request.url
-        template = request.extensions.get("url.template")
-        attributes = {
-            "http.request.method": request.method,
-            "server.address": url.host,
-            "server.port": url.port or (443 if url.scheme == "https" else 80),
-        }
-        if template is not None:
-            attributes["url.template"] = template
-        name = request.method if template is None else f"{request.method} {template}"
-        span = its.tracer.start_span(
-            name, kind=its.client, record_exception=False, set_status_on_exception=False
-        )
-        self._attributes = attributes
-        self._span = span
-        self._token: Any = None
-        if span.is_recording():
-            span.set_attributes(attributes)
-            shown = f"{url.scheme}://{url.host}{'' if url.port is None else f':{url.port}'}"
-            span.set_attribute("url.full", f"{shown}{url.path}")
-            if number:
-                span.set_attribute("http.request.resend_count", number)
-            if its.suppressed is not None:  # or an instrumentation of the client adds a span
-                from opentelemetry import context, trace
-
-                self._token = context.attach(
-                    context.set_value(its.suppressed, True, trace.set_span_in_context(span))
-                )
-
-    def ended(self, seconds: float, status: int | None, error: str | None) -> None:
-        """Tell how it ended.
-
-        Args:
-            seconds: how long it took.
-            status: of its answer; None without one.
-            error: the name of the exception; None for an answer.
-        """
-        attributes, span = self._attributes, self._span
-        if self._token is not None:
-            from opentelemetry import context
-
-            context.detach(self._token)
-        if status is not None:
-            attributes["http.response.status_code"] = status
-            error = error or (str(status) if status >= 400 else None)
-        if error is not None:
-            attributes["error.type"] = error
-        if span.is_recording():
-            if status is not None:
-                span.set_attribute("http.response.status_code", status)
-            if error is not None:
-                _mark(span, error)
-        span.end()
-        _http().duration.record(seconds, attributes)
-
-    def repeated(self) -> None:
-        """Tell that it is sent again."""
-        attributes = {"server.address": self._attributes["server.address"]}
-        if "error.type" in self._attributes:
-            attributes["error.type"] = self._attributes["error.type"]
-        _http().retries.add(1, attributes)
-
-
-def waited(host: str, seconds: float) -> None:
-    """Tell how long a request to ``host`` waited for its turn."""
-    _http().waits.add(seconds, {"server.address": host})
-
-
-# -- A run -----------------------------------------------------------------------------
 
 
 class Telemetry:
