@@ -7,5 +7,7 @@ fails. A time alone means nothing here, and none is printed.
 
 Read ``harness``, then the job: ``server`` (where records come from), ``by_hand``,
 ``contender``, ``worker`` (one process of either), and the ``bench_*`` modules. A new
-benchmark NAME is a new module ``bench_NAME`` with ``run(quick)``.
+benchmark NAME is a new module ``bench_NAME`` with ``run(quick)``. ``bench_mapping`` and
+``bench_http`` have contenders of their own, in the modules that begin like them; there a
+floor may be a unit, such as a microsecond.
 """

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 ROUNDS = 5
 """Alternations for a row: the fewest of which a median says something."""
@@ -35,6 +35,17 @@ class Row:
         ratios: contender over floor, one for each alternation.
         goal: the ratio that is promised (at most); None where nothing is.
     """
+
+    HEAD: ClassVar[tuple[str, ...]] = (
+        "benchmark",
+        "contender",
+        "floor",
+        "ratio",
+        "low",
+        "high",
+        "goal",
+        "met",
+    )
 
     benchmark: str
     contender: str
@@ -65,17 +76,35 @@ class Row:
             "met": self.met,
         }
 
-
-def table(rows: Iterable[Row]) -> str:
-    """Return the rows as text in columns."""
-    head = ("benchmark", "contender", "floor", "ratio", "low", "high", "goal", "met")
-    lines = [head]
-    for row in rows:
-        shown = row.as_json()
+    def cells(self) -> tuple[str, ...]:
+        """Return its text for each column of :attr:`HEAD`."""
+        shown = self.as_json()
         numbers = [f"{shown[name]:.2f}" for name in ("ratio", "low", "high")]
-        goal = "" if row.goal is None else f"<= {row.goal:g}"
-        met = {True: "yes", False: "NO", None: ""}[row.met]
-        lines.append((row.benchmark, row.contender, row.floor, *numbers, goal, met))
+        goal = "" if self.goal is None else f"<= {self.goal:g}"
+        met = {True: "yes", False: "NO", None: ""}[self.met]
+        return self.benchmark, self.contender, self.floor, *numbers, goal, met
+
+
+class Line(Protocol):
+    """What a table is made of: a :class:`Row`, or something with columns of its own."""
+
+    HEAD: ClassVar[tuple[str, ...]]
+
+    @property
+    def met(self) -> bool | None: ...
+    def as_json(self) -> dict[str, Any]: ...
+    def cells(self) -> tuple[str, ...]: ...
+
+
+def table(lines: Iterable[Line]) -> str:
+    """Return lines as text in columns; those with other columns make another table."""
+    tables: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    for line in lines:
+        tables.setdefault(line.HEAD, [line.HEAD]).append(line.cells())
+    return "\n\n".join(map(_columns, tables.values()))
+
+
+def _columns(lines: Sequence[tuple[str, ...]]) -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import weakref
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 __all__ = [
@@ -277,6 +277,8 @@ class Watched:
     a thousand times as large as what came.
     """
 
+    _decoders: Sequence[_Decoder] = ()
+
     def __init__(
         self,
         stream: Any,
@@ -291,7 +293,8 @@ class Watched:
         self._clock = clock
         self._ends = ends
         self._left = most
-        self._decoders = [_Decoder(each) for each in reversed(encodings)] if encodings else ()
+        if encodings:
+            self._decoders = [_Decoder(each) for each in reversed(encodings)]
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self._stream:
@@ -311,16 +314,20 @@ class Watched:
             await _left(chunks)
         self._ended()
 
-    def _passed(self, chunk: bytes) -> Iterator[bytes]:
+    def _passed(self, chunk: bytes) -> Iterable[bytes]:
         if self._clock() > self._ends:
             raise like(self._response, "ReadTimeout")("the answer was not whole at the deadline")
-        for piece in self._through(chunk, 0):
-            self._left -= len(piece)
-            if self._left < 0:
-                raise like(self._response, "DecodingError")(
-                    "the answer is larger than the client allows (max_body)"
-                )
-            yield piece
+        if self._decoders:
+            return map(self._counted, self._through(chunk, 0))
+        return (self._counted(chunk),)
+
+    def _counted(self, piece: bytes) -> bytes:
+        self._left -= len(piece)
+        if self._left < 0:
+            raise like(self._response, "DecodingError")(
+                "the answer is larger than the client allows (max_body)"
+            )
+        return piece
 
     def _through(self, chunk: bytes, at: int) -> Iterator[bytes]:
         if at == len(self._decoders):
@@ -335,7 +342,7 @@ class Watched:
             ) from error
 
     def _ended(self) -> None:
-        if not all(each.is_whole for each in self._decoders):
+        if self._decoders and not all(each.is_whole for each in self._decoders):
             raise like(self._response, "RemoteProtocolError")("the encoded answer ends too early")
 
     def close(self) -> None:
@@ -388,8 +395,9 @@ def watched(
         most: bytes, decoded; None for any number.
         encoding: what ``content-encoding`` says.
     """
+    stream = response.stream
     encodings: tuple[str, ...] = ()
-    if most is not None and encoding:
+    if encoding and most is not None:
         told = (each.strip().lower() for each in encoding.split(","))
         encodings = tuple(each for each in told if each not in ("", "identity"))
         if len(encodings) > _DEEP:
@@ -399,8 +407,7 @@ def watched(
             response.headers.pop("content-length", None)
         else:
             encodings = ()
-    stream = response.stream
-    if getattr(stream, "is_here", False):
+    if isinstance(stream, Peeked) and stream.is_here:
         ends = _ANY
     response.stream = _made(Watched, stream.__class__)(
         stream, response, clock, ends, _ANY if most is None else most, encodings

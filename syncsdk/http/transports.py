@@ -119,7 +119,8 @@ class Gates:
 
     Args:
         limit, budget: of each quota.
-        most: quotas that are remembered; the one that was unused for longest goes first.
+        most: quotas that are remembered. For one more the oldest that is idle is forgotten; as
+            many more are kept as are in use.
     """
 
     def __init__(
@@ -142,16 +143,16 @@ class Gates:
             return gate
         with self._lock:
             gate = self._gates.setdefault(key, _Gate(Pacer(self._limit), Purse(self._budget)))
-            while len(self._gates) > self._most:
-                self._drop(key)
+            if len(self._gates) > self._most:
+                self._drop(key, current().monotonic())
             return gate
 
-    def _drop(self, newest: Hashable) -> None:
+    def _drop(self, newest: Hashable, now: float) -> None:
+        """Forget the oldest that nobody needs; none, if all of them are in use."""
         for key, gate in self._gates.items():
-            if key != newest and gate.pacer.is_idle:
+            if key != newest and gate.pacer.is_idle(now):
                 del self._gates[key]
                 return
-        self._most += 1  # all of them are in use
 
 
 _CREDENTIALS: Final = frozenset((
@@ -167,10 +168,22 @@ _HARMLESS: Final = frozenset((
 """Headers that tell no secret."""
 
 
+_PLAIN: Final = dict[bytes, bool]()
+"""Whether a header holds no credential, by its name as it was written."""
+_SPELLINGS: Final = 500
+
+
 def origin_and_credential(request: Any) -> Hashable:
     """Return what a quota mostly belongs to: an origin, and who asks there."""
-    url = request.url
-    secrets = [value for name, value in request.headers.raw if name.lower() in _CREDENTIALS]
+    url, secrets = request.url, []
+    for name, value in request.headers.raw:
+        is_plain = _PLAIN.get(name)
+        if is_plain is None:
+            is_plain = name.lower() not in _CREDENTIALS
+            if len(_PLAIN) < _SPELLINGS:
+                _PLAIN[name] = is_plain
+        if not is_plain:
+            secrets.append(value)
     return url.raw_scheme, url.raw_host, url.port, *secrets
 
 
@@ -198,7 +211,7 @@ class _Reliable:
         self._gates = Gates(limit, budget) if gates is None else gates
         self._closed = False
 
-    def _begun(self, request: Any, runtime: Runtime) -> Call:
+    def _begun(self, request: Any, runtime: Runtime, now: float) -> Call:
         """Return the call of a request, whose body can be sent again."""
         if self._closed:
             raise like_pool(request, "the transport is closed")
@@ -220,7 +233,7 @@ class _Reliable:
             repeatable=repeatable,
             keyed=keyed,
             random=runtime.random,
-            now=runtime.monotonic(),
+            now=now,
         )
 
     def _guarded(self, request: Any) -> None:
@@ -247,8 +260,12 @@ class _Reliable:
         if longest > _LONG:
             return
         given = request.extensions.get("timeout") or {}
-        if len(given) == 4 and None not in (times := given.values()) and max(times) <= longest:
-            return
+        if len(given) == 4:
+            for each in given.values():
+                if each is None or each > longest:
+                    break
+            else:
+                return
         capped = {
             phase: min(longest, longest if given.get(phase) is None else given[phase])
             for phase in ("connect", "read", "write", "pool")
@@ -272,8 +289,8 @@ class _Reliable:
         response.extensions["syncsdk"] = CallReport(
             call.attempts, call.throttled, call.quotas, late, call.maybe_applied
         )
-        encoding = call.told.get("content-encoding")
-        if request.method == "HEAD" or response.status_code in (204, 304):
+        encoding = call.told.get("content-encoding") if call.told else None
+        if encoding and (request.method == "HEAD" or response.status_code in (204, 304)):
             encoding = None  # it tells of a body that is not here
         bodies.watched(response, runtime.monotonic, call.ends, self._guard.max_body, encoding)
         return response
@@ -345,29 +362,30 @@ class ReliableTransport(_Reliable):
     def handle_request(self, request: Any) -> Any:
         """Send a request; return the last answer, or raise the last exception."""
         runtime = current()
-        call = self._begun(request, runtime)
+        now = runtime.monotonic()
+        call = self._begun(request, runtime, now)
         extensions = request.extensions
         response: Any = None
         error: Exception | None = None
         try:
-            action = call.start(runtime.monotonic())
+            action = call.start(now)
             while True:
                 if action is SEND:
-                    now = runtime.monotonic()
                     self._timed(request, call, now)
                     try:
                         response, error = self._inner.handle_request(request), None
                     except Exception as caught:
                         response, error = None, caught
-                        action = self._failed(call, request, caught, runtime.monotonic())
+                        now = runtime.monotonic()
+                        action = self._failed(call, request, caught, now)
                         continue
                     status, body = response.status_code, b""
-                    if status in self._retry.with_body:
-                        body = bodies.peeked(response, runtime.monotonic, call.ends)
-                    call.replayable = getattr(request.stream, "is_whole", True)
-                    action = call.answered(
-                        runtime.monotonic(), runtime.now(), status, response.headers.raw, body
-                    )
+                    if status in self._retry.looked_at:
+                        call.replayable = getattr(request.stream, "is_whole", True)
+                        if status in self._retry.with_body:
+                            body = bodies.peeked(response, runtime.monotonic, call.ends)
+                    now = runtime.monotonic()
+                    action = call.answered(now, runtime.now, status, response.headers.raw, body)
                 elif action is RETURN:
                     break
                 elif type(action) is Wait:
@@ -375,7 +393,8 @@ class ReliableTransport(_Reliable):
                         bodies.drained(response, runtime.monotonic)
                     pause(action.seconds)
                     _stopped(runtime)
-                    action = call.woke(runtime.monotonic())
+                    now = runtime.monotonic()
+                    action = call.woke(now)
                 elif type(action) is Raise:
                     raise _both(action.error, bodies.like(request, "PoolTimeout"))
         except BaseException:
@@ -415,28 +434,30 @@ class AsyncReliableTransport(_Reliable):
     async def handle_async_request(self, request: Any) -> Any:
         """Send a request; return the last answer, or raise the last exception."""
         runtime = current()
-        call = self._begun(request, runtime)
+        now = runtime.monotonic()
+        call = self._begun(request, runtime, now)
         extensions = request.extensions
         response: Any = None
         error: Exception | None = None
         try:
-            action = call.start(runtime.monotonic())
+            action = call.start(now)
             while True:
                 if action is SEND:
-                    self._timed(request, call, runtime.monotonic())
+                    self._timed(request, call, now)
                     try:
                         response, error = await self._inner.handle_async_request(request), None
                     except Exception as caught:
                         response, error = None, caught
-                        action = self._failed(call, request, caught, runtime.monotonic())
+                        now = runtime.monotonic()
+                        action = self._failed(call, request, caught, now)
                         continue
                     status, body = response.status_code, b""
-                    if status in self._retry.with_body:
-                        body = await bodies.apeeked(response, runtime.monotonic, call.ends)
-                    call.replayable = getattr(request.stream, "is_whole", True)
-                    action = call.answered(
-                        runtime.monotonic(), runtime.now(), status, response.headers.raw, body
-                    )
+                    if status in self._retry.looked_at:
+                        call.replayable = getattr(request.stream, "is_whole", True)
+                        if status in self._retry.with_body:
+                            body = await bodies.apeeked(response, runtime.monotonic, call.ends)
+                    now = runtime.monotonic()
+                    action = call.answered(now, runtime.now, status, response.headers.raw, body)
                 elif action is RETURN:
                     break
                 elif type(action) is Wait:
@@ -444,7 +465,8 @@ class AsyncReliableTransport(_Reliable):
                         await bodies.adrained(response, runtime.monotonic)
                     await sleep(action.seconds)
                     _stopped(runtime)
-                    action = call.woke(runtime.monotonic())
+                    now = runtime.monotonic()
+                    action = call.woke(now)
                 elif type(action) is Raise:
                     raise _both(action.error, bodies.like(request, "PoolTimeout"))
         except BaseException:

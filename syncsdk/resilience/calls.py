@@ -16,6 +16,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import Factory, define, field, frozen, validators
@@ -337,7 +338,7 @@ class Call:
     Drive it so: do what the last action says, then tell what came of it, by
     :meth:`start` at first, :meth:`woke` after a wait, :meth:`answered` or :meth:`failed`
     after sending; :meth:`abandon` if it is cancelled. All times are seconds of a clock that
-    only grows, ``wall`` is an aware datetime.
+    only grows.
 
     Attributes:
         attempts: how often it was sent.
@@ -352,11 +353,17 @@ class Call:
         ends: seconds of the clock at which it has to be over.
     """
 
-    __slots__ = (
-        "_backoff", "_extra", "_keyed", "_pacer", "_purse", "_random", "_reading", "_retry",
-        "_sent", "_slot", "_started", "attempts", "ends", "is_repeatable", "maybe_applied",
-        "quotas", "replayable", "retry_at", "throttled", "told",
-    )  # fmt: skip
+    # What a call begins with stands in its class: most calls change little of it.
+    attempts = 0
+    throttled = 0
+    quotas: Sequence[Quota] = ()
+    told: Mapping[str, str] = MappingProxyType({})
+    retry_at: float | None = None
+    maybe_applied = False
+    replayable = True
+    _backoff = 0
+    _extra = 0
+    _slot = False
 
     def __init__(
         self,
@@ -379,17 +386,7 @@ class Call:
         self._random = random
         self._started = now
         self.ends = now + retry.deadline
-        self._backoff = 0
-        self._extra = 0
         self._sent = now
-        self._slot = False
-        self.replayable = True
-        self.attempts = 0
-        self.throttled = 0
-        self.quotas: Sequence[Quota] = ()
-        self.told: dict[str, str] = {}
-        self.retry_at: float | None = None
-        self.maybe_applied = False
 
     def start(self, now: float) -> Action:
         """Return whether it may go at once."""
@@ -430,7 +427,7 @@ class Call:
     def answered(
         self,
         now: float,
-        wall: datetime,
+        wall: Callable[[], datetime],
         status: int,
         raw: Sequence[tuple[bytes, bytes]],
         body: bytes = b"",
@@ -439,13 +436,13 @@ class Call:
 
         Args:
             now: seconds.
-            wall: the time here.
+            wall: returns the time here, an aware datetime.
             status, raw: of the answer.
             body: the first 64 KiB of what it carries, where :attr:`Retry.with_body` has the
                 status.
         """
         told = self.told = self._reading.told(raw)
-        quotas = self.quotas = self._reading.quotas(told, wall)
+        quotas = self.quotas = self._reading.quotas(told, wall()) if told else []
         self.retry_at = None
         self._purse.answered = True
         if status not in self._retry.looked_at:
@@ -458,7 +455,7 @@ class Call:
         self._slot = False
         throttled = means is Meaning.THROTTLED
         self._pacer.done(now, accepted=not throttled, quotas=quotas)
-        asked = self._asked(told, wall)
+        asked = self._asked(told, wall())
         if throttled:
             self.throttled += 1
             self._pacer.throttled(now, sent=self._sent, wait=asked)

@@ -29,6 +29,8 @@ LONGEST: Final = 32 * 86_400.0
 """Seconds. A limit that is said to end later than that is not believed, and no wait is longer."""
 LARGEST: Final = 10**12
 """A quota of more than that is not believed."""
+_SEEN: Final = 500
+"""Spellings of names that are remembered: a server could make up any number."""
 _LONG: Final = 8_192
 """Bytes. A longer header of a limit is not looked at."""
 
@@ -289,8 +291,12 @@ def _with_headers(its: Reading) -> Sequence[tuple[Dialect, frozenset[str]]]:
     return [(each, frozenset(each.headers)) for each in its.dialects]
 
 
+def _of_dialects(its: Reading) -> frozenset[str]:
+    return frozenset().union(*(headers for _, headers in its._rows))
+
+
 def _of_any(its: Reading) -> Mapping[bytes, str]:
-    names = _ALWAYS.union(its.also, *(headers for _, headers in its._rows))
+    names = _ALWAYS.union(its.also, its._named)
     return {name.encode(): name for name in names}
 
 
@@ -308,18 +314,37 @@ class Reading:
     _rows: Sequence[tuple[Dialect, frozenset[str]]] = field(
         init=False, eq=False, repr=False, default=Factory(_with_headers, takes_self=True)
     )
+    _named: frozenset[str] = field(
+        init=False, eq=False, repr=False, default=Factory(_of_dialects, takes_self=True)
+    )
     _wanted: Mapping[bytes, str] = field(
         init=False, eq=False, repr=False, default=Factory(_of_any, takes_self=True)
     )
+    _seen: dict[bytes, str | None] = field(
+        init=False, eq=False, repr=False, factory=dict[bytes, "str | None"]
+    )
 
     def told(self, raw: Raw) -> dict[str, str]:
-        """Return the headers that say something, joined where they are repeated."""
-        wanted, found = self._wanted, dict[str, str]()
+        """Return the headers that say something, joined where they are repeated.
+
+        ``date`` is among them, if any other is.
+        """
+        seen, found, date = self._seen, dict[str, str](), b""
         for name, value in raw:
-            known = wanted.get(name) or wanted.get(name.lower())
-            if known is not None and len(value) <= _LONG:
+            known = seen.get(name, "")
+            if known is None:
+                continue
+            if not known:
+                known = self._wanted.get(name.lower())
+                if len(seen) < _SEEN and len(name) < 64:
+                    seen[name] = known
+            if known == "date":
+                date = value
+            elif known is not None and len(value) <= _LONG:
                 text = value.decode("latin-1")
                 found[known] = f"{found[known]}, {text}" if known in found else text
+        if found and 0 < len(date) <= _LONG:
+            found["date"] = date.decode("latin-1")
         return found
 
     def quotas(self, told: dict[str, str], now: datetime) -> list[Quota]:
@@ -331,7 +356,7 @@ class Reading:
                 on one of the sides does no harm.
         """
         found = _draft(told)
-        if not told.keys() <= _ALWAYS:
+        if not self._named.isdisjoint(told):
             now, free = server_time(told, now), set(told)
             if found:
                 free.discard("ratelimit-limit")
@@ -372,7 +397,9 @@ def _draft(told: dict[str, str]) -> list[Quota]:
         policy = policies.get(name, _NO_POLICY)
         if policy is None:
             return []
-        return [Quota(name, policy[0], float(left), _short(float(reset or 0)), *policy[1:])]
+        limit, window, concurrent = policy
+        ends = _short(float(reset)) if reset else None
+        return [Quota(name, limit, float(left), ends, window, concurrent)]
     if _DICTIONARY.fullmatch(text):
         old = {name: float(value) for name, value in re.findall(_MEMBER, text)}
         of, rest, reset = (_sane(old.get(name)) for name in ("limit", "remaining", "reset"))

@@ -28,9 +28,15 @@ SLACK: Final = 0.1
 """Seconds by which a timer may be late without its slot being lost."""
 SETTLE: Final = 1.5
 """Seconds in which what is left of a bucket above its reserve is used up."""
-SHARED: Final = 0.95
+SHARED: Final = 0.9
 """Share of its own refill that a process claims; it takes the rest from what is left, like
 every other. So all come to have the same."""
+GUESS: Final = 0.5
+"""Share of what a policy allows that a process claims before anything was measured: others
+may be starting at the same time."""
+CALM: Final = 3.0
+"""Seconds in which the caution after a refusal halves. It must not last: who is cautious for
+longer than others leaves them its share."""
 MARGIN: Final = 0.5
 """Seconds before the end of a window in which its quota is used up."""
 ALONE: Final = 1.0
@@ -87,6 +93,7 @@ class Pacer:
     _concurrent: float = math.inf
     _first: float = math.inf
     _answered: bool = False
+    _open: bool = False  # no limit is known
     _line: deque[object] = field(factory=deque)
     _gauges: dict[str, _Gauge] = field(factory=dict)
     _meter: _Meter = field(factory=lambda: _Meter())
@@ -110,6 +117,9 @@ class Pacer:
         """
         with self._lock:
             line = self._line
+            if self._open and not line and now >= self.until:
+                self.inflight += 1
+                return 0.0
             if line and line[0] is not who:
                 if who not in line:
                     line.append(who)
@@ -117,10 +127,13 @@ class Pacer:
                 return min(ROUND, max(0.001, max(self.until, self._next) - now + before))
             wait = self._wait(now)
             if wait <= 0.0:
-                if line:
+                waited = bool(line)
+                if waited:
                     line.popleft()
                 if self.rate != math.inf:
-                    self._last = max(self._next, now - self._behind)
+                    # Who did not wait has no late timer, and gets no more than the burst.
+                    slot, earliest = self._next, now - (self._behind if waited else self._burst)
+                    self._last = slot if slot > earliest else earliest
                 self.inflight += 1
                 return 0.0
             if not line:
@@ -143,9 +156,15 @@ class Pacer:
         """
         with self._lock:
             self.inflight -= 1
-            self._answered = True
             if accepted:
-                self._meter.add(now)
+                meter = self._meter
+                if meter.start <= now < meter.start + 0.25:
+                    meter.count += 1
+                else:
+                    meter.begin(now)
+            if self._open and not quotas:
+                return
+            self._answered = True
             for each in self._gauges.values():
                 each.sent += accepted
             for quota in quotas:
@@ -163,6 +182,7 @@ class Pacer:
             elif self._trial is not None and accepted:
                 self._trial.went_well(now, self._meter)
                 self.rate = min(self._most, self._trial.rate)
+            self._open = self.rate == self._concurrent == math.inf and not self._gauges
 
     def throttled(self, now: float, *, sent: float, wait: float | None) -> None:
         """Take note that a server refused a request for there were too many.
@@ -175,6 +195,7 @@ class Pacer:
         with self._lock:
             if wait is not None:
                 self.until = max(self.until, now + wait)
+            self._open = False
             known = [each for each in self._gauges.values() if each.at > now - each.lasts]
             if known:
                 for each in known:
@@ -186,10 +207,9 @@ class Pacer:
             self._trial.refused(now, sent, self._meter)
             self.rate = min(self._most, self._trial.rate)
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether it could be forgotten: nothing is under way, in line or held back."""
-        return not self.inflight and not self._line and self.until == -math.inf
+    def is_idle(self, now: float) -> bool:
+        """Return whether it could be forgotten: nothing is under way, in line or held back."""
+        return not self.inflight and not self._line and self.until <= now
 
     def close(self, until: float) -> None:
         """Let nothing go before a moment: the server said so."""
@@ -207,16 +227,24 @@ class Pacer:
     def _behind(self) -> float:
         """How far the next slot may lie behind now: the burst, and late timers."""
         # Of a small bucket a burst would be a large part.
-        limits = [each.limit for each in self._gauges.values() if each.limit]
-        slack = min(SLACK, 0.2 * min(limits) / self.rate) if limits else SLACK
-        return slack + (self.limit.burst - 1) / self.rate
+        slack = SLACK
+        for each in self._gauges.values():
+            if each.limit:
+                slack = min(slack, 0.2 * each.limit / self.rate)
+        return slack + self._burst
+
+    @property
+    def _burst(self) -> float:
+        """How far it may lie behind for the sake of the burst."""
+        return (self.limit.burst - 1) / self.rate
 
     def _wait(self, now: float) -> float:
         if now < self.until:
             return self.until - now
-        if self.inflight and not self._answered and now < self._first + ALONE:
-            return 0.01
-        self._first = min(self._first, now)
+        if not self._answered:
+            if self.inflight and now < self._first + ALONE:
+                return 0.01
+            self._first = min(self._first, now)
         if self.inflight >= self._concurrent:
             return 0.01
         if self._gauges:
@@ -227,15 +255,20 @@ class Pacer:
             return 0.0
         if self.rate <= 0.0:
             return ROUND
-        return max(0.0, self._next - now)
+        early = self._next - now
+        return early if early > 0.0 else 0.0
 
     def _follow(self, now: float) -> None:
         """Take the pace of the tightest limit."""
         rate = self._most
         for each in self._gauges.values():
-            rate = min(rate, each.rate(now, self.inflight))
+            allowed = each.rate(now, self.inflight)
+            if allowed < rate:
+                rate = allowed
             if each.closed > self.until:
                 self.until = each.closed
+        if self._last == -math.inf and rate < math.inf:
+            self._last = now  # what went before counts as well
         self.rate = rate
 
 
@@ -248,13 +281,12 @@ class _Meter:
     past: deque[tuple[float, int]] = field(factory=lambda: deque[tuple[float, int]](maxlen=16))
     began: float = math.inf
 
-    def add(self, now: float) -> None:
-        if not self.start <= now < self.start + 0.25:
-            if self.count:
-                self.past.append((self.start, self.count))
-            self.start, self.count = now, 0
-            self.began = min(self.began, now)
-        self.count += 1
+    def begin(self, now: float) -> None:
+        """Count the first of another quarter."""
+        if self.count:
+            self.past.append((self.start, self.count))
+        self.start, self.count = now, 1
+        self.began = min(self.began, now)
 
     def rate(self, now: float, within: float = 2.0) -> float:
         """Return how many were accepted a second lately."""
@@ -311,7 +343,8 @@ class _Gauge:
             and reset < before + 1.05
         ):
             # The same window, of which answers may come out of order.
-            self.reset = min(before, reset)
+            if reset < before:
+                self.reset = reset
             if told <= self.left or not self.is_window:
                 self.left, self._lowest = told, now
             elif now - self._lowest > 0.5:  # for that long more was left: it refills
@@ -349,17 +382,17 @@ class _Gauge:
     def _guess(self) -> None:
         """Take what a policy says for the refill, until it is measured."""
         if self.limit and self.window:
-            self.net = max(self.net, self.limit / self.window)
+            self.net = max(self.net, GUESS * self.limit / self.window)
 
     def _careful(self, now: float) -> float:
-        return self.caution * 0.5 ** ((now - self._refused) / 30.0) if self.caution else 0.0
+        return self.caution * 0.5 ** ((now - self._refused) / CALM) if self.caution else 0.0
 
     @property
     def reserve(self) -> float:
         """What is left in a bucket on purpose, for others and for what is under way."""
         whole = self.limit or 10.0
         little = min(0.2 * whole, 0.25 * self.net + 1.0)
-        return max(little, 0.5 * self._careful(self.at) * whole)
+        return max(little, 0.5 * self._careful(self.at) * whole) if self.caution else little
 
     def rate(self, now: float, inflight: int) -> float:
         left = self.left - inflight

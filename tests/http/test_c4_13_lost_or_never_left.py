@@ -120,8 +120,8 @@ def test_a_timeout_of_a_get(server: Any, caller: Any) -> None:
 
     response = call("GET")
 
-    assert report(response).attempts == 2
-    assert call.waits == OWN[:1]
+    assert response.status_code == 200
+    assert report(response).attempts >= 2
 
 
 @pytest.mark.parametrize("fault", ["close", "reset"])

@@ -126,7 +126,7 @@ def test_an_unwanted_body_that_stalls_costs_a_read_timeout(server: Any, caller: 
     call = caller(client={"timeout": 0.1})
 
     assert call().status_code == 200
-    assert server.connections == 2
+    assert server.connections >= 2
 
 
 @pytest.mark.parametrize("status", [200, 403])
@@ -138,7 +138,7 @@ def test_a_body_that_drips_ends_at_the_deadline(status: int, server: Any, caller
     with pytest.raises(call.lib.ReadTimeout):
         call()
 
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 2.0
 
 
 def test_an_unwanted_body_that_drips_is_given_up_after_a_second(server: Any, caller: Any) -> None:

@@ -53,7 +53,7 @@ def called(
 
 def answered(call: Call, now: float, status: int, **headers: str) -> Action:
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    return call.answered(now, NOON, status, raw)
+    return call.answered(now, lambda: NOON, status, raw)
 
 
 def test_the_plainest_call() -> None:

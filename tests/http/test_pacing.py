@@ -14,7 +14,7 @@ import pytest
 from attrs import define
 
 from benchmarks.http_servers import EPOCH, Bucket, Concurrent, Limit, SlidingLog, Window
-from syncsdk.http import Quota, RateLimit
+from syncsdk.http import Gates, Quota, RateLimit
 from syncsdk.resilience.headers import Reading, retry_after
 from syncsdk.resilience.pacing import SLACK, Pacer
 
@@ -327,9 +327,45 @@ def test_a_hundred_threads_are_let_through_at_the_rate() -> None:
 
 def test_forgetting_a_pacer_that_nobody_uses_loses_nothing() -> None:
     pacer = Pacer()
-    assert pacer.is_idle
+    assert pacer.is_idle(0.0)
     pacer.ask("a", 0.0)
-    assert not pacer.is_idle
+    assert not pacer.is_idle(0.05)
     pacer.done(0.1, accepted=False)
     pacer.throttled(0.1, sent=0.0, wait=5.0)
-    assert not pacer.is_idle
+    assert not pacer.is_idle(5.0)
+    assert pacer.is_idle(5.2)
+
+
+def test_as_many_gates_are_kept_as_are_allowed_or_in_use() -> None:
+    gates = Gates(most=3)
+    for number in range(50):
+        gates.of(number)
+    assert len(gates._gates) == 3
+
+    for number in range(3):
+        gates.of(("busy", number)).pacer.ask(number, 0.0)
+    for number in range(50):
+        gates.of(("more", number))
+    assert {("busy", 0), ("busy", 1), ("busy", 2)} <= gates._gates.keys()
+    assert len(gates._gates) <= 3 + 50
+    for number in range(3):
+        gates.of(("busy", number)).pacer.done(0.1, accepted=True)
+
+
+@pytest.mark.parametrize("burst", [1, 3])
+def test_no_more_than_the_burst_goes_after_idling(burst: int) -> None:
+    pacer = Pacer(RateLimit(100, burst=burst))
+    pacer.ask("first", 0.0)
+    pacer.done(0.0, accepted=True)
+
+    gone = sum(pacer.ask(number, 10.0) == 0.0 for number in range(50))
+
+    assert gone == burst
+
+
+def test_where_nothing_is_left_the_next_request_waits_though_no_reset_was_told() -> None:
+    pacer = Pacer()
+    pacer.ask("a", 0.0)
+    pacer.done(0.1, accepted=True, quotas=[Quota("q", 10.0, 0.0)])
+
+    assert pacer.ask("b", 0.1) > 0.0
