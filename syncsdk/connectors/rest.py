@@ -28,7 +28,7 @@ from syncsdk.errors import (
     TimedOutError,
     UnavailableError,
 )
-from syncsdk.http import Retry, parsed, raise_typed
+from syncsdk.http import parsed, raise_typed
 from syncsdk.http.pages import OnePage, Pages, dig
 from syncsdk.protocols import (
     Applied,
@@ -398,7 +398,7 @@ def _filled(path: str, change: Change) -> str:
         if name == "id":
             given: Any = change.dest_id
         elif name == "key":
-            given = "/".join(change.key) if len(change.key) == 1 else ",".join(change.key)
+            given = ",".join(change.key)
         else:
             given = change.record.get(name)
         if given is None or given == "" or isinstance(given, bool | float | list | dict):
@@ -453,7 +453,7 @@ def _of_transport(error: Exception) -> Exception:
 def _answered(response: Any) -> Any:
     """Return what a page holds; a refusal of it is no record's fault."""
     try:
-        raise_typed(response, signs=Retry().signs)
+        raise_typed(response)
     except RecordError as error:
         raise ConfigurationError(
             error.message, remedy="Correct the path, the parameters or the cursor"

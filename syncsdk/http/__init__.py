@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from syncsdk.resilience.calls import Budget, Meaning, Retry, Sign
+from syncsdk.resilience.calls import SIGNS, Budget, Meaning, Retry, Sign
 from syncsdk.resilience.headers import DIALECTS, Dialect, Quota
 from syncsdk.resilience.pacing import RateLimit
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DIALECTS",
+    "SIGNS",
     "AsyncClient",
     "AsyncOAuthTransport",
     "AsyncReliableTransport",

@@ -142,8 +142,9 @@ class Peeked:
     """An answer's stream of which the beginning was read already.
 
     Args:
-        stream: the rest; None if the beginning was all.
+        stream: the one that is closed at the end.
         start: the beginning.
+        rest: what follows; ``()`` if the beginning was all.
         lost: what to raise after it, if the rest was given up.
     """
 

@@ -57,6 +57,12 @@ def _options(
     return _DEFAULTS | options | {"base_url": base_url, "headers": headers}, guard
 
 
+def _wrapped(client: Any, kind: Callable[..., Any], **how: Any) -> None:
+    """Put a reliable transport around each that a client has, those of proxies too."""
+    client._transport = kind(client._transport, **how)
+    client._mounts = {at: each and kind(each, **how) for at, each in client._mounts.items()}
+
+
 class Client(httpx.Client):
     """An ``httpx.Client`` that keeps a pace, sends again what may be, and guards credentials.
 
@@ -84,14 +90,15 @@ class Client(httpx.Client):
         options, guard = _options(base_url, guard, options)
         gates = Gates(limit, budget) if gates is None else gates
         super().__init__(**options)
-
-        def reliable(transport: Any) -> Any:
-            return ReliableTransport(
-                transport, retry=retry, guard=guard, dialects=dialects, scope=scope, gates=gates
-            )
-
-        self._transport = reliable(self._transport)
-        self._mounts = {at: each and reliable(each) for at, each in self._mounts.items()}
+        _wrapped(
+            self,
+            ReliableTransport,
+            retry=retry,
+            guard=guard,
+            dialects=dialects,
+            scope=scope,
+            gates=gates,
+        )
 
 
 class AsyncClient(httpx.AsyncClient):
@@ -119,14 +126,15 @@ class AsyncClient(httpx.AsyncClient):
         options, guard = _options(base_url, guard, options)
         gates = Gates(limit, budget) if gates is None else gates
         super().__init__(**options)
-
-        def reliable(transport: Any) -> Any:
-            return AsyncReliableTransport(
-                transport, retry=retry, guard=guard, dialects=dialects, scope=scope, gates=gates
-            )
-
-        self._transport = reliable(self._transport)
-        self._mounts = {at: each and reliable(each) for at, each in self._mounts.items()}
+        _wrapped(
+            self,
+            AsyncReliableTransport,
+            retry=retry,
+            guard=guard,
+            dialects=dialects,
+            scope=scope,
+            gates=gates,
+        )
 
     def _init_transport(self, *args: Any, **options: Any) -> Any:
         if options.get("transport") is not None:

@@ -289,7 +289,7 @@ class _Reliable:
         response.extensions["syncsdk"] = CallReport(
             call.attempts, call.throttled, call.quotas, late, call.maybe_applied
         )
-        encoding = call.told.get("content-encoding") if call.told else None
+        encoding = call.told.get("content-encoding")
         if encoding and (request.method == "HEAD" or response.status_code in (204, 304)):
             encoding = None  # it tells of a body that is not here
         bodies.watched(response, runtime.monotonic, call.ends, self._guard.max_body, encoding)
